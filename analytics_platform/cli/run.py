@@ -1,0 +1,184 @@
+"""`ap run`: start what is behind, one run after another in this process, until nothing is."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from analytics_platform.cli.instance import prepare_dagster_home
+from analytics_platform.cli.products import find_product
+from analytics_platform.components.product import given_up, job_name, run_tags
+from analytics_platform.components.state import nodes_of, product_state
+from analytics_platform.lake import Lake
+from analytics_platform.planning import PlannedRun, next_run
+from analytics_platform.settings import get_settings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run that was started, for the summary.
+
+    Attributes:
+        title: What it did, in words.
+        seconds: Wall time.
+        succeeded: Whether the run succeeded.
+        error: The first failure's message, empty otherwise.
+    """
+
+    title: str
+    seconds: float
+    succeeded: bool
+    error: str
+
+
+def run_product(product: str, console: Console) -> bool:
+    """Run everything that is behind in a product, and print the summary.
+
+    Returns:
+        Whether every run succeeded and nothing that arrived was left behind.
+    """
+    from analytics_platform.cli.summary import print_summary
+
+    find_product(product)
+    prepare_dagster_home()
+    lake = Lake.from_settings(get_settings())
+    stages: list[Stage] = []
+    with console.status("Loading the code location …"), _quiet():
+        started = time.perf_counter()
+        from analytics_platform.definitions import defs
+
+        repository = defs().get_repository_def()
+        instance = dg.DagsterInstance.get()
+        stages.append(Stage("start-up", time.perf_counter() - started, True, ""))
+    graph = repository.asset_graph
+    nodes = nodes_of(graph, product)
+    # What failed in this call is not tried again in it; what a person mended may be.
+    failed: set[str] = set()
+    with instance:
+        while True:
+            state = product_state(lake, graph, product, get_settings().landing_path)
+            planned = next_run(nodes, state, without=failed)
+            if planned is None:
+                break
+            stage = _execute(product, planned, repository, instance, console)
+            stages.append(stage)
+            if not stage.succeeded:
+                failed.add(planned.fingerprint)
+    if len(stages) == 1:
+        console.print(f"Nothing new for {product}: no file waits and no table is behind.")
+    print_summary(product, console, stages)
+    return all(stage.succeeded for stage in stages)
+
+
+def _execute(
+    product: str,
+    planned: PlannedRun,
+    repository: dg.RepositoryDefinition,
+    instance: dg.DagsterInstance,
+    console: Console,
+) -> Stage:
+    title = _title(planned)
+    started = time.perf_counter()
+    job = repository.get_job(job_name(product, planned.cadence))
+    with _progress(console, title) as step, _quiet(), _steps(step):
+        result = job.execute_in_process(
+            instance=instance,
+            tags=run_tags(product, planned),
+            asset_selection=[dg.AssetKey([product, asset]) for asset in planned.assets],
+            raise_on_error=False,
+        )
+    seconds = time.perf_counter() - started
+    error = "" if result.success else _first_error(result)
+    mark = "[green]✓[/green]" if result.success else "[red]✗[/red]"
+    console.print(f"{mark} {title} [dim]{seconds:.1f} s[/dim]", highlight=False)
+    if error:
+        console.print(error, style="red", markup=False, highlight=False)
+    return Stage(title, seconds, result.success, error)
+
+
+def _title(planned: PlannedRun) -> str:
+    tables = (
+        planned.assets[0] if len(planned.assets) == 1 else f"{len(planned.assets)} assets"
+    )
+    if not planned.first:
+        return tables
+    if planned.first == planned.last:
+        return f"{tables}, {planned.first}"
+    return f"{tables}, {planned.first} to {planned.last}"
+
+
+def _first_error(result: dg.ExecuteInProcessResult) -> str:
+    messages = []
+    for event in result.filter_events(lambda event: event.is_step_failure):
+        failure = event.step_failure_data
+        if failure.user_failure_data is not None:
+            messages.append(failure.user_failure_data.description or "")
+        elif failure.error is not None:
+            error = failure.error
+            while error.cause is not None:
+                error = error.cause
+            messages.append(error.message.strip())
+    return "\n".join(message for message in messages if message) or "The run failed."
+
+
+@contextmanager
+def _progress(console: Console, title: str) -> Iterator[Any]:
+    """A line that says which step is at work and for how long."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title)
+
+        def step(name: str) -> None:
+            progress.update(task, description=f"{title} · {name}")
+            if not console.is_terminal:
+                console.print(f"  … {name}", highlight=False)
+
+        yield step
+
+
+class _StepHandler(logging.Handler):
+    def __init__(self, step: Any) -> None:
+        super().__init__(logging.DEBUG)
+        self._step = step
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta = getattr(record, "dagster_meta", {}) or {}
+        event = meta.get("dagster_event")
+        if event is not None and event.event_type_value == "STEP_START":
+            self._step((event.step_key or "").rpartition("__")[2])
+
+
+@contextmanager
+def _steps(step: Any) -> Iterator[None]:
+    """Tell `step` the name of each step as it starts, from Dagster's own log."""
+    logger = logging.getLogger("dagster")
+    handler = _StepHandler(step)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dagster's log lines and preview warnings out of a summary for people.
+
+    Nothing is lost: every event stands in the run's log in the UI.
+    """
+    root = logging.getLogger("dagster")
+    level = root.level
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+        warnings.filterwarnings("ignore", category=dg.BetaWarning)
+        yield
+    root.setLevel(level)

@@ -1,0 +1,193 @@
+"""The summary that ends `ap run` and that `ap status` shows, read from the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from analytics_platform.arrivals import summary as arrivals_summary
+from analytics_platform.cli.products import find_product
+from analytics_platform.lake import Lake, records
+from analytics_platform.modeling import latest_version
+from analytics_platform.release import last_decision, latest_release
+from analytics_platform.settings import get_settings
+
+if TYPE_CHECKING:
+    from analytics_platform.cli.run import Stage
+
+
+def print_summary(product: str, console: Console, stages: Sequence[Stage]) -> None:
+    """Print arrivals, rows, checks, models, drift, the release, and what to do next."""
+    find_product(product)
+    lake = Lake.from_settings(get_settings())
+    with lake.reader() as con:
+        _arrivals(con, product, console)
+        _tables(con, product, console)
+        _checks(con, product, console)
+        _drift(con, product, console)
+    _models(lake, product, console)
+    _release(lake, product, console)
+    if stages:
+        table = _table("stage", "seconds", right={1})
+        for stage in stages:
+            table.add_row(stage.title, f"{stage.seconds:.1f}" + ("" if stage.succeeded else " ✗"))
+        _print(console, "Time", table)
+    _next(lake, product, console)
+
+
+def _table(*columns: str, right: set[int] | None = None) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="right" if position in (right or set()) else "left")
+    return table
+
+
+def _print(console: Console, title: str, body: object) -> None:
+    console.print()
+    console.print(title, style="bold", highlight=False)
+    console.print(body, highlight=False)
+
+
+def _arrivals(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> None:
+    table = _table("source", "files", "rejected", "rows", "loaded", "quarantined",
+                   right={1, 2, 3, 4, 5})  # fmt: skip
+    for source, *numbers in arrivals_summary(con, product):
+        table.add_row(source, *(f"{number or 0:,}" for number in numbers))
+    _print(console, "Arrivals", table)
+    rejected = con.execute(
+        """
+        SELECT path, reason FROM (
+            SELECT * FROM lake.ops.arrivals WHERE product = ?
+            QUALIFY row_number() OVER (PARTITION BY source, path ORDER BY recorded_at DESC) = 1)
+        WHERE status = 'rejected' ORDER BY path LIMIT 10
+        """,
+        [product],
+    ).fetchall()
+    for _path, reason in rejected:
+        console.print(f"  rejected: {reason}", style="red", markup=False, highlight=False)
+
+
+def _tables(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> None:
+    table = _table("table", "rows", "partitions", right={1, 2})
+    rows = con.execute(
+        """
+        WITH newest AS (
+            SELECT * FROM lake.ops.writes WHERE product = ?
+            QUALIFY row_number() OVER (
+                PARTITION BY asset, "partition" ORDER BY snapshot_id DESC, written_at DESC) = 1)
+        SELECT asset, sum("rows")::BIGINT, count(*) FILTER ("partition" <> ''), min(written_at)
+        FROM newest GROUP BY asset ORDER BY min(written_at), asset
+        """,
+        [product],
+    ).fetchall()
+    for asset, count, partitions, _written in rows:
+        if count is not None:
+            table.add_row(asset, f"{count:,}", f"{partitions:,}" if partitions else "")
+    _print(console, "Tables", table)
+
+
+def _checks(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> None:
+    latest = records.latest_checks(con, product)
+    checks: dict[tuple[str, str], tuple[bool, bool]] = {}
+    for row in latest.iter_rows(named=True):
+        key = (row["asset"], row["check"])
+        passed, _ = checks.get(key, (True, True))
+        checks[key] = (passed and row["passed"], row["blocking"])
+    failed = [key for key, (passed, blocking) in checks.items() if not passed and blocking]
+    warned = [key for key, (passed, blocking) in checks.items() if not passed and not blocking]
+    _print(
+        console,
+        "Checks",
+        f"{len(checks) - len(failed) - len(warned)} passed, {len(failed)} failed, "
+        f"{len(warned)} warned",
+    )
+    for asset, check in failed:
+        console.print(f"  failed: {asset} · {check}", style="red", highlight=False)
+    for asset, check in warned:
+        console.print(f"  warned: {asset} · {check}", style="yellow", highlight=False)
+
+
+def _drift(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> None:
+    tables = con.execute(
+        """
+        SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'
+        AND schema_name = ? AND table_name LIKE 'drift_%' ORDER BY table_name
+        """,
+        [product],
+    ).fetchall()
+    for (name,) in tables:
+        table = f'lake."{product}"."{name}"'
+        weeks, drifted_weeks = con.execute(
+            f"SELECT count(DISTINCT week_start), count(DISTINCT week_start) FILTER (is_drifted) "
+            f"FROM {table}"
+        ).fetchone() or (0, 0)
+        newest = con.execute(
+            f"""
+            SELECT week_start::VARCHAR, count(*), count(*) FILTER (is_drifted),
+                   string_agg("column", ', ' ORDER BY score / threshold DESC) FILTER (is_drifted)
+            FROM {table} WHERE week_start = (SELECT max(week_start) FROM {table})
+            GROUP BY week_start
+            """
+        ).fetchone()
+        if newest is not None:
+            week, columns, drifted, names = newest
+            _print(
+                console,
+                "Drift",
+                f"{name}: in the newest week ({week}) {drifted} of {columns} columns drifted"
+                + (f": {names}" if names else "")
+                + f"\n{drifted_weeks} of {weeks} weeks have a drifted column",
+            )
+
+
+def _models(lake: Lake, product: str, console: Console) -> None:
+    names = lake.query(
+        "SELECT DISTINCT model FROM lake.ops.models WHERE product = ? ORDER BY model", [product]
+    )
+    for name in names["model"]:
+        version = latest_version(lake, product, name)
+        if version is None:
+            continue
+        model, baseline = version.metrics["holdout"], version.metrics["baseline"]
+        table = _table("hold-out " + version.metrics["window"], "model", "historical rate",
+                       right={1, 2})  # fmt: skip
+        for metric, label in (
+            ("roc_auc", "ROC AUC"),
+            ("average_precision", "average precision"),
+            ("brier", "Brier score"),
+            ("log_loss", "log loss"),
+        ):
+            table.add_row(label, f"{model[metric]:.4f}", f"{baseline[metric]:.4f}")
+        _print(console, f"Model {name}, version {version.version}", table)
+
+
+def _release(lake: Lake, product: str, console: Console) -> None:
+    release, decision = latest_release(lake, product), last_decision(lake, product)
+    if release is None:
+        text = "none yet"
+    else:
+        text = (
+            f"release {release.number} of {release.decided_at:%Y-%m-%d %H:%M} UTC, "
+            f"snapshot {release.snapshot_id}, {release.held:,} checks held"
+        )
+    _print(console, "Release", text)
+    if decision is not None and decision.number is None:
+        console.print("  The newest state was refused:", style="red")
+        for line in decision.refusal.splitlines()[:10]:
+            console.print(f"  - {line}", style="red", markup=False, highlight=False)
+
+
+def _next(lake: Lake, product: str, console: Console) -> None:
+    if latest_release(lake, product) is None:
+        hints = [f"ap run {product}            run what is behind", "make ui                       look at it"]
+    else:
+        hints = [
+            f'ap sql {product} "select * from mart_carrier_reliability limit 5"',
+            "make ui        the asset graph, checks and reports on http://127.0.0.1:3000",
+            f"ap deliver {product} --from 2013-11-01 --through 2013-11-30; ap run {product}",
+        ]
+    _print(console, "Next", "\n".join(f"  {hint}" for hint in hints))

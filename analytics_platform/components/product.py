@@ -1,0 +1,249 @@
+"""The `DataProduct` component: a product's release, its jobs, and the sensor that keeps it current.
+
+One folder under `assets/` is a product; this component stands in its `product/` folder and looks
+at the assets of the folders beside it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from analytics_platform.components.product_spec import ProductSpec, product_of
+from analytics_platform.components.state import cadence_of, nodes_of, product_state
+from analytics_platform.lake import LakeError, LakeResource
+from analytics_platform.planning import PlannedRun, next_run
+from analytics_platform.release import GateRefusedError, publish
+from analytics_platform.settings import get_settings
+
+RELEASE = "release"
+PLAN_TAG = "ap/plan"
+PRODUCT_TAG = "ap/product"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+ATTEMPTS = 2
+"""How often the same work is tried on the same state: once more, for what a kill interrupted."""
+
+
+class DataProduct(dg.Component):
+    """A data product: its days, owners and release.
+
+    Args:
+        spec: The declaration, as `ProductSpec` documents it.
+        folder: The product's folder.
+    """
+
+    def __init__(self, spec: ProductSpec, folder: Path) -> None:
+        self.spec = spec
+        self.folder = folder
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """The shape of the `attributes` in `defs.yaml`."""
+        return ProductSpec
+
+    @classmethod
+    def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> "DataProduct":
+        """Load the declaration."""
+        return cls(product_of(context.path), context.path.parent)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The release asset, one job per cadence, and the sensor."""
+        siblings = [
+            context.build_defs(folder)
+            for folder in sorted(self.folder.iterdir())
+            if folder.is_dir()
+            and folder != context.path
+            and folder.name != "__pycache__"
+            and not folder.name.startswith(".")
+            and (any(folder.rglob("defs.yaml")) or any(folder.rglob("[!_]*.py")))
+        ]
+        definitions = [
+            definition
+            for defs in siblings
+            for definition in defs.assets or []
+            if isinstance(definition, dg.AssetsDefinition)
+        ]
+        assets = [spec for definition in definitions for spec in definition.specs]
+        required = _blocking_checks(definitions)
+        jobs = _build_jobs(self.spec, assets)
+        return dg.Definitions(
+            assets=[_build_release(self.spec, assets, required)],
+            jobs=jobs,
+            sensors=[_build_sensor(self.spec, jobs)],
+        )
+
+
+def _blocking_checks(definitions: Sequence[dg.AssetsDefinition]) -> dict[str, list[str]]:
+    """Every asset of the product with the names of its blocking checks."""
+    required: dict[str, list[str]] = {}
+    for definition in definitions:
+        for spec in definition.specs:
+            required.setdefault(spec.key.path[-1], [])
+        for check in definition.check_specs:
+            if check.blocking:
+                required.setdefault(check.asset_key.path[-1], []).append(check.name)
+    return {asset: sorted(checks) for asset, checks in sorted(required.items())}
+
+
+def _build_release(
+    product: ProductSpec, assets: Sequence[dg.AssetSpec], required: Mapping[str, Sequence[str]]
+) -> dg.AssetsDefinition:
+    checks = sum(len(names) for names in required.values())
+    spec = product.asset_spec(
+        RELEASE,
+        description=(
+            f"What readers of {product.title} see: one snapshot of the lake, recorded in one "
+            f"transaction when all {checks} blocking checks of the product hold on every "
+            "partition that was written. Otherwise the gate refuses and names the check, and "
+            "readers keep the last release."
+        ),
+        kinds={"ducklake"},
+        role=RELEASE,
+        deps=[spec.key for spec in assets],
+        metadata={"blocking_checks": checks},
+    )
+    gate = dg.AssetCheckSpec(
+        "gate_holds",
+        asset=spec.key,
+        description="Protects readers: every blocking check of the product holds on the very "
+        "data that is released.",
+    )
+
+    @dg.multi_asset(name=f"{product.name}__{RELEASE}", specs=[spec], check_specs=[gate])
+    def release(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+        try:
+            made = publish(lake.lake, product.name, required, context.run_id)
+        except GateRefusedError as refusal:
+            problems = refusal.verdict.problems
+            yield dg.AssetCheckResult(
+                asset_key=spec.key,
+                check_name=gate.name,
+                passed=False,
+                metadata={
+                    "problems": len(problems),
+                    "refused_by": dg.MetadataValue.md(
+                        "\n".join(f"- {problem}" for problem in problems)
+                    ),
+                },
+            )
+            raise dg.Failure(description=str(refusal), allow_retries=False) from refusal
+        yield dg.MaterializeResult(
+            asset_key=spec.key,
+            metadata={
+                "release": made.number or 0,
+                "snapshot": made.snapshot_id,
+                "checks_held": made.held,
+                "is_new": made.is_new,
+                "read_it": f'ap sql {product.name} "select …"',
+            },
+        )
+        yield dg.AssetCheckResult(
+            asset_key=spec.key,
+            check_name=gate.name,
+            passed=True,
+            metadata={"checks_held": made.held},
+        )
+
+    return release
+
+
+def job_name(product: str, cadence: str) -> str:
+    """The name of the job that runs a product's assets of one cadence."""
+    return f"{product}_{cadence}"
+
+
+def _build_jobs(product: ProductSpec, assets: Sequence[dg.AssetSpec]) -> list[Any]:
+    """One job per cadence, because the assets of a run share one set of partitions."""
+    of: dict[str, list[dg.AssetKey]] = {"daily": [], "weekly": [], "whole": []}
+    for spec in assets:
+        of[cadence_of(spec.partitions_def)].append(spec.key)
+    described = {
+        "daily": "What follows from arrivals: sources, dbt models, features, predictions.",
+        "weekly": "Drift reports of whole weeks.",
+        "whole": "What has no partitions: tables, the model, the release.",
+    }
+    # A daily run also rebuilds the tables that have no partitions.
+    keys = {
+        "daily": of["daily"] + of["whole"],
+        "weekly": of["weekly"],
+        "whole": [*of["whole"], product.key(RELEASE)],
+    }
+    return [
+        dg.define_asset_job(
+            job_name(product.name, cadence),
+            selection=dg.AssetSelection.assets(*keys[cadence]),
+            description=described[cadence],
+            tags={PRODUCT_TAG: product.name},
+        )
+        for cadence in keys
+        if of[cadence] or cadence == "whole"
+    ]
+
+
+def run_tags(product: str, planned: PlannedRun) -> dict[str, str]:
+    """The tags of a planned run: which work it is, and its range of partitions."""
+    tags = {PRODUCT_TAG: product, PLAN_TAG: planned.fingerprint}
+    if planned.first:
+        tags |= {RANGE_START: planned.first, RANGE_END: planned.last}
+    return tags
+
+
+def given_up(instance: dg.DagsterInstance, product: str) -> set[str]:
+    """Fingerprints of work that was tried often enough on the state it was planned for."""
+    failed: dict[str, int] = {}
+    for run in instance.get_runs(
+        dg.RunsFilter(
+            tags={PRODUCT_TAG: product},
+            statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+        ),
+        limit=100,
+    ):
+        plan = run.tags.get(PLAN_TAG)
+        if plan:
+            # A canceled run was stopped by a person, who wants it to stay so.
+            canceled = run.status == dg.DagsterRunStatus.CANCELED
+            failed[plan] = failed.get(plan, 0) + (ATTEMPTS if canceled else 1)
+    return {plan for plan, times in failed.items() if times >= ATTEMPTS}
+
+
+def _build_sensor(product: ProductSpec, jobs: Sequence[Any]) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{product.name}_arrivals",
+        description=(
+            "Looks at the landing zone and the lake, and starts what is behind: arrived "
+            "partitions, what follows from them, and the release. One run at a time."
+        ),
+        minimum_interval_seconds=get_settings().sensor_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        jobs=jobs,
+    )
+    def arrivals(context: dg.SensorEvaluationContext, lake: LakeResource) -> Any:
+        running = context.instance.get_runs(
+            dg.RunsFilter(tags={PRODUCT_TAG: product.name}, statuses=UNFINISHED), limit=1
+        )
+        if running:
+            return dg.SkipReason(f"Run {running[0].run_id} is at work.")
+        if context.repository_def is None:
+            raise LakeError("The sensor was evaluated outside a code location.")
+        graph = context.repository_def.asset_graph
+        nodes = nodes_of(graph, product.name)
+        state = product_state(lake.lake, graph, product.name, get_settings().landing_path)
+        planned = next_run(nodes, state, without=given_up(context.instance, product.name))
+        if planned is None:
+            return dg.SkipReason("Nothing is behind, or what is behind has failed and is unchanged.")
+        return dg.RunRequest(
+            job_name=job_name(product.name, planned.cadence),
+            asset_selection=[product.key(asset) for asset in planned.assets],
+            tags=run_tags(product.name, planned),
+        )
+
+    return arrivals

@@ -1,0 +1,183 @@
+"""What a product declares about itself, and how its other components read it.
+
+The declaration stands in `assets/<product>/product/defs.yaml`. It is not the folder's own
+`defs.yaml`, because a component there would hide the folders and modules beside it.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from analytics_platform.lake.io_manager import PARTITION_COLUMN
+from analytics_platform.lake.lake import Lake
+from analytics_platform.lake.records import WHOLE, CheckRecord
+
+ROLE = "role"
+NEEDS_DAYS = "needs_days"
+LANDING = "landing"
+
+
+class ProductSpec(BaseModel):
+    """A product's declaration.
+
+    Attributes:
+        name: The product's name: its folder under `assets/` and its schema in the lake.
+        title: In words, for people.
+        owners: E-mail addresses or `team:<name>`, as Dagster takes them.
+        first_day: The first daily partition.
+        end_day: The day after the last daily partition.
+        delivery: Dotted path of a function that writes demonstration files, or None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    owners: list[str] = Field(min_length=1)
+    first_day: dt.date
+    end_day: dt.date
+    delivery: str | None = None
+
+    @property
+    def daily(self) -> dg.DailyPartitionsDefinition:
+        """The product's days."""
+        return dg.DailyPartitionsDefinition(
+            start_date=self.first_day.isoformat(), end_date=self.end_day.isoformat()
+        )
+
+    @property
+    def weekly(self) -> dg.WeeklyPartitionsDefinition:
+        """The product's whole weeks, each named by its Monday."""
+        return dg.WeeklyPartitionsDefinition(
+            start_date=self.first_day.isoformat(),
+            end_date=self.end_day.isoformat(),
+            day_offset=1,
+        )
+
+    def key(self, asset: str) -> dg.AssetKey:
+        """The key of an asset of this product."""
+        return dg.AssetKey([self.name, asset])
+
+    def asset_spec(
+        self,
+        asset: str,
+        *,
+        description: str,
+        kinds: set[str],
+        role: str = "table",
+        deps: Sequence[Any] = (),
+        partition_column: str | None = None,
+        partitions_def: dg.PartitionsDefinition | None = None,
+        metadata: dict[str, Any] | None = None,
+        code_version: str | None = None,
+    ) -> dg.AssetSpec:
+        """An asset's specification with what all assets of the product share."""
+        if partition_column is not None and partitions_def is None:
+            partitions_def = self.daily
+        return dg.AssetSpec(
+            self.key(asset),
+            deps=deps,
+            description=description,
+            kinds=kinds,
+            owners=self.owners,
+            group_name=self.name,
+            partitions_def=partitions_def,
+            code_version=code_version,
+            metadata={
+                "dagster/table_name": f"lake.{self.name}.{asset}",
+                ROLE: role,
+                **({PARTITION_COLUMN: partition_column} if partition_column else {}),
+                **(metadata or {}),
+            },
+        )
+
+
+@cache
+def _read(path: Path) -> ProductSpec:
+    declared = yaml.safe_load(path.read_text())
+    return ProductSpec.model_validate(declared["attributes"])
+
+
+def product_of(path: Path | str) -> ProductSpec:
+    """The product that a file or folder under `assets/` belongs to.
+
+    Raises:
+        FileNotFoundError: If no folder above it holds `product/defs.yaml`.
+    """
+    path = Path(path).resolve()
+    for folder in (path, *path.parents):
+        declaration = folder / "product" / "defs.yaml"
+        if declaration.is_file():
+            return _read(declaration)
+    raise FileNotFoundError(
+        f"{path} belongs to no product: no folder above it holds product/defs.yaml. "
+        "Put it under assets/<product>/."
+    )
+
+
+def run_partitions(
+    context: dg.AssetExecutionContext, partitions_def: dg.PartitionsDefinition | None
+) -> list[str]:
+    """The partitions of an asset that a run materialises; `[WHOLE]` for an asset without any.
+
+    Args:
+        context: The asset's execution context.
+        partitions_def: The asset's own partitions: a run of days also rebuilds tables without any.
+    """
+    if partitions_def is None:
+        return [WHOLE]
+    return list(context.partition_keys)
+
+
+def check_result(
+    lake: Lake,
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    check: str,
+    *,
+    passed: bool,
+    partitions: Sequence[str] = (WHOLE,),
+    blocking: bool = True,
+    metadata: dict[str, Any] | None = None,
+) -> dg.AssetCheckResult:
+    """The result of a check, recorded in the lake as evidence and given to Dagster.
+
+    Args:
+        lake: The lake that the check has just looked at, after the asset's write.
+        context: The asset's execution context.
+        key: The asset checked.
+        check: The check's name.
+        passed: Whether it holds.
+        partitions: The partitions it looked at; the whole table unless said.
+        blocking: Whether a release needs it.
+        metadata: What a person needs to find the cause.
+    """
+    product, asset = key.path
+    records = [
+        CheckRecord(
+            product,
+            asset,
+            check,
+            partition,
+            passed,
+            blocking,
+            context.run_id,
+            {} if passed else (metadata or {}),
+        )
+        for partition in partitions
+    ]
+    with lake.transaction(f"record check {check} of {product}.{asset}") as transaction:
+        transaction.record_checks(records, transaction.snapshot_id - 1)
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=check,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+        metadata=metadata or {},
+    )

@@ -1,0 +1,44 @@
+"""Contracts: what a source promises of every row, and what became of the rows that break it.
+
+The room's public names. A product declares a `dataframely.Schema` per source; `read_file` reads
+one delivered file, `apply_contract` parts the good rows from the bad ones, `contract_columns`
+tells documentation what the columns are. Nothing here writes a table or knows a product.
+"""
+
+from analytics_platform.contracts.definition import (
+    SOURCE_FILE,
+    SOURCE_LINE,
+    ContractColumn,
+    check_contract,
+    contract_columns,
+)
+from analytics_platform.contracts.errors import (
+    ColumnTypeError,
+    ContractDefinitionError,
+    ContractError,
+    DataError,
+    EmptyFileError,
+    FileShapeError,
+    UnreadableFileError,
+)
+from analytics_platform.contracts.filtering import ContractResult, apply_contract
+from analytics_platform.contracts.reader import FileFormat, read_file
+
+__all__ = [
+    "SOURCE_FILE",
+    "SOURCE_LINE",
+    "ColumnTypeError",
+    "ContractColumn",
+    "ContractDefinitionError",
+    "ContractError",
+    "ContractResult",
+    "DataError",
+    "EmptyFileError",
+    "FileFormat",
+    "FileShapeError",
+    "UnreadableFileError",
+    "apply_contract",
+    "check_contract",
+    "contract_columns",
+    "read_file",
+]

@@ -1,0 +1,217 @@
+"""What a contract may say, checked once, and what its columns are.
+
+A contract is a `dataframely.Schema`. It is checked here when it is first used, so that a mistake
+in it surfaces as the code location loads and not with tonight's file. Reading files and filtering
+rows do not belong here.
+"""
+
+from functools import cache
+from types import new_class
+from typing import NamedTuple
+
+import dataframely as dy
+import polars as pl
+
+from analytics_platform.contracts.errors import ContractDefinitionError
+
+#: The two columns the platform adds to every row of a source: where it was delivered.
+SOURCE_FILE = "_source_file"
+SOURCE_LINE = "_source_line"
+
+#: Rule names the platform gives itself; a contract may not use them for its own.
+PARTITION_RULE = "partition"
+PRIMARY_KEY_RULE = "primary_key"
+
+ROW = "_row"
+"""The position of a row in a frame under test; never leaves this room."""
+
+_DUCKDB_TYPES: dict[type[pl.DataType], str] = {
+    pl.Int8: "TINYINT",
+    pl.Int16: "SMALLINT",
+    pl.Int32: "INTEGER",
+    pl.Int64: "BIGINT",
+    pl.UInt8: "UTINYINT",
+    pl.UInt16: "USMALLINT",
+    pl.UInt32: "UINTEGER",
+    pl.UInt64: "UBIGINT",
+    pl.Float32: "FLOAT",
+    pl.Float64: "DOUBLE",
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.Date: "DATE",
+}
+
+
+class ContractColumn(NamedTuple):
+    """One column of a contract, as a table and its documentation need it."""
+
+    name: str
+    duckdb_type: str
+    description: str
+    nullable: bool
+
+
+def contract_columns(contract: type[dy.Schema]) -> list[ContractColumn]:
+    """The columns a contract declares, in its order, with their DuckDB types.
+
+    Args:
+        contract: The source's contract.
+
+    Returns:
+        One entry a column; the platform's own `_source_file` and `_source_line` are not among
+        them.
+
+    Raises:
+        ContractDefinitionError: The contract cannot be used.
+    """
+    check_contract(contract)
+    return [
+        ContractColumn(
+            name=name,
+            duckdb_type=str(_duckdb_type(column.dtype)),
+            description=str(column.description),
+            nullable=column.nullable,
+        )
+        for name, column in contract.columns().items()
+    ]
+
+
+def _duckdb_type(dtype: pl.DataType) -> str | None:
+    """DuckDB's name of a type, or None for one that a contract may not use."""
+    if isinstance(dtype, pl.Datetime):
+        # Zoned times are refused: a lake of naive UTC has one reading of every time.
+        if dtype.time_zone is not None:
+            return None
+        return {"us": "TIMESTAMP", "ms": "TIMESTAMP_MS", "ns": "TIMESTAMP_NS"}[dtype.time_unit]
+    return _DUCKDB_TYPES.get(type(dtype))
+
+
+@cache
+def check_contract(contract: type[dy.Schema]) -> None:
+    """Raise if a contract cannot be used, naming every fault it has.
+
+    Rules must look at one row at a time: rows of many files are checked together, and a rule over
+    a group would let one file's rows condemn another's. Uniqueness belongs in `primary_key=True`,
+    which is tested within each file.
+
+    Args:
+        contract: The source's contract.
+
+    Raises:
+        ContractDefinitionError: The contract is no `dataframely.Schema`, has no columns, a column
+            has no description, a reserved name or a type the lake has none for, or a rule cannot
+            be evaluated or looks at more than one row.
+    """
+    if not (isinstance(contract, type) and issubclass(contract, dy.Schema)):
+        raise ContractDefinitionError(
+            f"Checking a contract: expected a subclass of dataframely.Schema; found {contract!r}. "
+            "Name the contract's class."
+        )
+    faults = [*_column_faults(contract), *_rule_faults(contract)]
+    if faults:
+        raise ContractDefinitionError(
+            f"Checking contract {contract.__module__}.{contract.__qualname__}: "
+            + "; ".join(faults)
+            + ". Correct the class; no file is to blame."
+        )
+    located = located_contract(contract)
+    try:
+        located.filter(located.create_empty())
+    except pl.exceptions.PolarsError as error:
+        raise unusable_rule(contract, error) from error
+
+
+def unusable_rule(contract: type[dy.Schema], error: Exception) -> ContractDefinitionError:
+    """The error for rules that Polars cannot evaluate on columns of the contract's types."""
+    return ContractDefinitionError(
+        f"Evaluating the rules of contract {contract.__module__}.{contract.__qualname__}: "
+        f"expected an expression over its own columns that gives true or false; found: "
+        f"{str(error).splitlines()[0] if str(error) else type(error).__name__}. "
+        "Correct the rule; no file is to blame."
+    )
+
+
+def _column_faults(contract: type[dy.Schema]) -> list[str]:
+    columns = contract.columns()
+    if not columns:
+        return ["it declares no column"]
+    faults = []
+    for name, column in columns.items():
+        if name.startswith("_") or "|" in name:
+            faults.append(f"column {name!r}: names with a leading '_' or a '|' are reserved")
+        if not (column.description or "").strip():
+            faults.append(f"column {name!r} has no description: give description='…'")
+        if _duckdb_type(column.dtype) is None:
+            faults.append(
+                f"column {name!r} has type {column.dtype}: use a string, integer, float, boolean, "
+                "date or naive datetime"
+            )
+        if column.unique:
+            faults.append(
+                f"column {name!r} is unique=True, which would compare rows of different files: "
+                "use primary_key=True"
+            )
+    return faults
+
+
+def _rule_faults(contract: type[dy.Schema]) -> list[str]:
+    rules = own_rules(contract)
+    faults = []
+    if PARTITION_RULE in rules:
+        faults.append(f"rule {PARTITION_RULE!r} is the platform's own: choose another name")
+    for name, column in contract.columns().items():
+        if not column.unique:
+            rules |= {
+                f"{name}|{rule}": expression
+                for rule, expression in column.validation_rules(pl.col(name)).items()
+            }
+    faults += [
+        f"rule {name!r} looks at more than one row: state it of one row, or use primary_key=True"
+        for name, expression in rules.items()
+        if not _looks_at_one_row(expression)
+    ]
+    return faults
+
+
+def own_rules(contract: type[dy.Schema]) -> dict[str, pl.Expr]:
+    """The rules a contract states across columns, by name."""
+    # dataframely has no public list of them; the pin `<4` guards this use.
+    return {name: rule.expr for name, rule in contract._schema_validation_rules().items()}
+
+
+def columns_needed(contract: type[dy.Schema], rule: str) -> list[str]:
+    """The columns a rule's verdict rests on."""
+    column, bar, _ = rule.partition("|")
+    if bar:
+        return [column]
+    if rule == PRIMARY_KEY_RULE:
+        return contract.primary_key()
+    expressions = own_rules(contract)
+    if rule in expressions and (names := expressions[rule].meta.root_names()):
+        return names
+    return contract.column_names()
+
+
+def _looks_at_one_row(expression: pl.Expr) -> bool:
+    try:
+        separable = expression.meta.is_row_separable()
+    except pl.exceptions.PolarsError:
+        # Polars cannot say of a selector or a Python function alone; its inputs still count.
+        separable = True
+    return separable and all(_looks_at_one_row(part) for part in expression.meta.pop())
+
+
+@cache
+def located_contract(contract: type[dy.Schema]) -> type[dy.Schema]:
+    """The contract with the columns that tell rows apart: position and file.
+
+    The file becomes part of the primary key, so that a key is unique within each file: of two
+    files checked together, a misplaced row in one does not condemn the right row in the other.
+    """
+    extra: dict[str, dy.Column] = {
+        ROW: dy.UInt32(),
+        SOURCE_FILE: dy.String(primary_key=bool(contract.primary_key())),
+    }
+    return new_class(
+        f"Located{contract.__name__}", (contract,), exec_body=lambda ns: ns.update(extra)
+    )

@@ -1,0 +1,166 @@
+"""Files kept by the hash of their content: reports, plots, model artifacts.
+
+Belongs here: putting bytes on disk once, never changing them, and checking them when they are
+read. Does not belong here: what a file shows, and who may see it (`webserver` serves them).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from analytics_platform.lake.errors import LakeError
+
+URL_PREFIX = "/files"
+READ_ONLY = 0o444
+LONGEST_NAME = 120
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SAFE_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
+_UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class FileNotStoredError(LakeError):
+    """No file of that hash and name is in the store."""
+
+
+class FileCorruptError(LakeError):
+    """A file in the store no longer holds the bytes it was stored with."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file of the store.
+
+    Attributes:
+        sha256: SHA-256 of the content, 64 lower-case hexadecimal digits.
+        size: Bytes.
+        name: The name it is served under; made of letters, digits, dot, dash and underscore.
+        path: Where it lies on disk.
+    """
+
+    sha256: str
+    size: int
+    name: str
+    path: Path
+
+
+class FileStore:
+    """Immutable files below one folder, laid out `<2 digits>/<sha256>/<name>`.
+
+    The name is part of the address because it decides how a file is served: bytes stored as
+    `.png` cannot be asked for as `.html`. Any number of processes may put and get at once: a file
+    appears whole under its name, or not at all.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, content: bytes, name: str) -> StoredFile:
+        """Keep a file; doing so again changes nothing.
+
+        A stored file that has been damaged meanwhile is replaced by `content`, which has the hash
+        it should have.
+
+        Args:
+            content: The bytes to keep.
+            name: The wanted name, with its extension; characters that are unsafe in a path or a
+                URL become underscores.
+
+        Returns:
+            The address of the file, with the name it was given.
+
+        Raises:
+            ValueError: If nothing is left of `name`.
+        """
+        safe_name = _safe_name(name)
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = self._path(sha256, safe_name)
+        stored = StoredFile(sha256, len(content), safe_name, path)
+        if path.is_file() and path.read_bytes() == content:
+            return stored
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A name that starts with a dot is never served, so a file left by a killed process is
+        # invisible.
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fchmod(file.fileno(), READ_ONLY)
+                os.fsync(file.fileno())
+            os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+            raise
+        # Without it a power cut may forget the new name although the bytes are safe.
+        _sync_folders(path.parent, self.root)
+        return stored
+
+    def get(self, sha256: str, name: str) -> bytes:
+        """The content of a stored file, checked against its hash.
+
+        Raises:
+            FileNotStoredError: If there is no such file; also for a hash or name that cannot be
+                one, so that an address from outside needs no check of its own.
+            FileCorruptError: If the bytes on disk have another hash.
+        """
+        if not _SHA256.fullmatch(sha256) or not _SAFE_NAME.fullmatch(name):
+            raise FileNotStoredError(
+                f"No stored file has the address {sha256!r}/{name!r}: expected 64 lower-case "
+                "hexadecimal digits and a name of letters, digits, dots, dashes and underscores."
+            )
+        path = self._path(sha256, name)
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise FileNotStoredError(
+                f"No file {name!r} with SHA-256 {sha256} in {self.root}. Materialise the asset "
+                "that makes it again, or set the folder of files to where it was made."
+            ) from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise FileCorruptError(
+                f"Reading {path}: expected SHA-256 {sha256}, found {found}. The file was changed "
+                "or damaged after it was stored; materialise the asset that makes it again, or "
+                "restore the file from a backup."
+            )
+        return content
+
+    def _path(self, sha256: str, name: str) -> Path:
+        return self.root / sha256[:2] / sha256 / name
+
+
+def ui_path(stored: StoredFile) -> str:
+    """The address of a stored file on the web server, relative to its host."""
+    return f"{URL_PREFIX}/{stored.sha256}/{stored.name}"
+
+
+def _safe_name(name: str) -> str:
+    cleaned = _UNSAFE_CHARACTERS.sub("_", name).lstrip("._-")
+    if len(cleaned) > LONGEST_NAME:
+        extension = Path(cleaned).suffix[:16]
+        cleaned = cleaned[: LONGEST_NAME - len(extension)] + extension
+    if not cleaned:
+        raise ValueError(
+            f"Storing a file named {name!r}: expected at least one letter or digit, found none."
+        )
+    return cleaned
+
+
+def _sync_folders(folder: Path, root: Path) -> None:
+    while True:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if folder == root:
+            return
+        folder = folder.parent

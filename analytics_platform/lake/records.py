@@ -1,0 +1,191 @@
+"""What the lake remembers of itself: which partitions were written, which checks held on them.
+
+The evidence lies beside the data it speaks of, because Dagster's event log may be pruned, or be a
+temporary one where `DAGSTER_HOME` is not set. Belongs here: the `ops` tables of writes and checks
+and their shapes. Does not belong here: the gate that judges them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import polars as pl
+
+WHOLE = ""
+"""The partition of an asset that has none, and of a check that saw the whole table."""
+
+
+@dataclass(frozen=True)
+class WriteRecord:
+    """One partition of an asset, written.
+
+    Attributes:
+        product: The product's name, which is also the schema.
+        asset: The asset's name, which is also the table's.
+        partition: The partition's key, or `WHOLE`.
+        run_id: Dagster's run.
+        rows: Rows of the partition; None where not counted.
+    """
+
+    product: str
+    asset: str
+    partition: str
+    run_id: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class CheckRecord:
+    """The result of one check on one partition, or on the whole table.
+
+    Attributes:
+        product: The product's name.
+        asset: The asset checked.
+        check: The check's name.
+        partition: The partition's key, or `WHOLE` where the check saw the whole table.
+        passed: Whether it held.
+        blocking: Whether a release needs it to hold.
+        run_id: Dagster's run.
+        detail: What a person needs to find the cause; JSON values.
+    """
+
+    product: str
+    asset: str
+    check: str
+    partition: str
+    passed: bool
+    blocking: bool
+    run_id: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+TABLES = {
+    "writes": """
+        product VARCHAR, asset VARCHAR, "partition" VARCHAR, snapshot_id BIGINT, run_id VARCHAR,
+        "rows" BIGINT, written_at TIMESTAMP""",
+    "checks": """
+        product VARCHAR, asset VARCHAR, "check" VARCHAR, "partition" VARCHAR, snapshot_id BIGINT,
+        passed BOOLEAN, blocking BOOLEAN, run_id VARCHAR, detail VARCHAR,
+        evaluated_at TIMESTAMP""",
+    "arrivals": """
+        product VARCHAR, source VARCHAR, "partition" VARCHAR, path VARCHAR, size_bytes BIGINT,
+        modified_ns BIGINT, content_sha256 VARCHAR, status VARCHAR, reason VARCHAR, run_id VARCHAR,
+        rows_in_file BIGINT, rows_loaded BIGINT, rows_quarantined BIGINT, recorded_at TIMESTAMP""",
+    "models": """
+        product VARCHAR, model VARCHAR, version BIGINT, artifact_sha256 VARCHAR,
+        artifact_name VARCHAR, trained_on VARCHAR, snapshot_id BIGINT, run_id VARCHAR,
+        metrics VARCHAR, created_at TIMESTAMP""",
+    "releases": """
+        product VARCHAR, number BIGINT, snapshot_id BIGINT, run_id VARCHAR, passed BOOLEAN,
+        evidence VARCHAR, refusal VARCHAR, decided_at TIMESTAMP""",
+}
+
+
+def create_tables(con: duckdb.DuckDBPyConnection) -> None:
+    """Create the `ops` schema and its tables in one transaction."""
+    con.execute("BEGIN")
+    con.execute("CREATE SCHEMA IF NOT EXISTS lake.ops")
+    for name, columns in TABLES.items():
+        con.execute(f"CREATE TABLE IF NOT EXISTS lake.ops.{name} ({columns})")
+    con.execute("COMMIT")
+
+
+def now() -> dt.datetime:
+    """This moment in UTC, without a zone, as the `ops` tables keep it."""
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+
+
+def insert(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Append rows to one of the `ops` tables, by column name."""
+    if not rows:
+        return
+    frame = pl.DataFrame(list(rows), infer_schema_length=None)
+    con.register("ops_rows", frame.to_arrow())
+    try:
+        con.execute(f"INSERT INTO lake.ops.{table} BY NAME SELECT * FROM ops_rows")
+    finally:
+        con.unregister("ops_rows")
+
+
+def insert_writes(
+    con: duckdb.DuckDBPyConnection, writes: Sequence[WriteRecord], snapshot_id: int
+) -> None:
+    """Append write records, as of the snapshot that made them visible."""
+    moment = now()
+    insert(
+        con,
+        "writes",
+        [
+            {
+                "product": write.product,
+                "asset": write.asset,
+                "partition": write.partition,
+                "snapshot_id": snapshot_id,
+                "run_id": write.run_id,
+                "rows": write.rows,
+                "written_at": moment,
+            }
+            for write in writes
+        ],
+    )
+
+
+def insert_checks(
+    con: duckdb.DuckDBPyConnection, checks: Sequence[CheckRecord], snapshot_id: int
+) -> None:
+    """Append check results, as of the snapshot that the checks saw."""
+    moment = now()
+    insert(
+        con,
+        "checks",
+        [
+            {
+                "product": check.product,
+                "asset": check.asset,
+                "check": check.check,
+                "partition": check.partition,
+                "snapshot_id": snapshot_id,
+                "passed": check.passed,
+                "blocking": check.blocking,
+                "run_id": check.run_id,
+                "detail": json.dumps(check.detail, default=str),
+                "evaluated_at": moment,
+            }
+            for check in checks
+        ],
+    )
+
+
+def latest_writes(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
+    """The newest write of each partition: columns asset, partition, snapshot_id, rows."""
+    return con.execute(
+        """
+        SELECT asset, "partition", max(snapshot_id) AS snapshot_id,
+               arg_max("rows", snapshot_id) AS "rows"
+        FROM lake.ops.writes WHERE product = ? GROUP BY ALL ORDER BY ALL
+        """,
+        [product],
+    ).pl()
+
+
+def latest_checks(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
+    """The newest result of each check on each partition.
+
+    Columns: asset, check, partition, snapshot_id, passed, blocking, detail.
+    """
+    return con.execute(
+        """
+        SELECT asset, "check", "partition", snapshot_id, passed, blocking, detail
+        FROM lake.ops.checks WHERE product = ?
+        QUALIFY row_number() OVER (
+            PARTITION BY asset, "check", "partition"
+            ORDER BY snapshot_id DESC, evaluated_at DESC) = 1
+        ORDER BY asset, "check", "partition"
+        """,
+        [product],
+    ).pl()

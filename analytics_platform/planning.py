@@ -1,0 +1,287 @@
+"""What should run next, decided from the state of the lake and of the landing zone.
+
+The sensor and `ap run` ask the same question and get the same answer, so what runs by itself and
+what a person starts cannot differ. Nothing is remembered between two looks: a lost cursor, a
+restarted daemon or a killed run changes only when the work is done, not whether.
+
+Belongs here: the rule by which an asset is behind. Does not belong here: how a run is started.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from analytics_platform.lake.records import WHOLE
+
+Cadence = Literal["daily", "weekly", "whole"]
+Role = Literal["source", "table", "model", "release"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One asset of a product, as far as planning needs to know it.
+
+    Attributes:
+        name: The asset's name.
+        cadence: How it is partitioned.
+        role: A source is behind when files wait; a model is trained once it can be, and again only
+            on request; the release comes last; any other table follows its upstreams.
+        upstreams: Assets that it reads for the same partition. History read by a lagged window is
+            not among them: it does not make a past partition stale.
+        needs_days: First and last day that must stand in every daily upstream before it can run.
+    """
+
+    name: str
+    cadence: Cadence
+    role: Role
+    upstreams: tuple[str, ...]
+    needs_days: tuple[dt.date, dt.date] | None = None
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """What waits in the landing zone for one source.
+
+    Attributes:
+        waiting: Content hashes of files not yet loaded, by partition.
+    """
+
+    waiting: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run that should be started.
+
+    Attributes:
+        cadence: Says which job.
+        assets: The assets to materialise, upstream first.
+        first: The first partition; `WHOLE` for a run without partitions.
+        last: The last partition.
+        reason: In words, for people.
+        fingerprint: Identifies this work on this very state, so that failed work is not started
+            again and again until something has changed.
+    """
+
+    cadence: Cadence
+    assets: tuple[str, ...]
+    first: str
+    last: str
+    reason: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ProductState:
+    """Everything that planning looks at.
+
+    Attributes:
+        writes: Per asset and partition, the snapshot of the newest write.
+        sources: Per source asset, what waits for it.
+        failing: Per asset, the partitions on which a blocking check does not hold; `WHOLE` where
+            it saw the whole table.
+        judged_snapshot: The snapshot of the gate's newest decision, or -1.
+    """
+
+    writes: Mapping[str, Mapping[str, int]]
+    sources: Mapping[str, SourceState]
+    failing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    judged_snapshot: int = -1
+
+
+def next_run(
+    nodes: Sequence[Node], state: ProductState, without: Iterable[str] = ()
+) -> PlannedRun | None:
+    """Give the next run, or None when nothing is behind.
+
+    Args:
+        nodes: The product's assets, upstream first.
+        state: The state to judge.
+        without: Fingerprints of work that failed on this state; it is passed over.
+    """
+    failed = set(without)
+    behind = _behind(nodes, state)
+    for planned in _candidates(nodes, state, behind):
+        if planned.fingerprint not in failed:
+            return planned
+    return None
+
+
+def _candidates(
+    nodes: Sequence[Node], state: ProductState, behind: Mapping[str, set[str]]
+) -> Iterable[PlannedRun]:
+    by_cadence: dict[Cadence, list[Node]] = {"daily": [], "weekly": [], "whole": []}
+    for node in nodes:
+        if node.role in {"source", "table"} and behind[node.name]:
+            by_cadence[node.cadence].append(node)
+
+    daily = _grouped(by_cadence["daily"], behind, step=1)
+    whole = [node.name for node in by_cadence["whole"]]
+    for position, (first, last, assets) in enumerate(daily):
+        # Tables without partitions are rebuilt once, with the last range.
+        together = [*assets, *whole] if position == len(daily) - 1 else assets
+        days = 1 + (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days
+        yield _planned("daily", _ordered(nodes, together), first, last, f"{days} days", state)
+    if whole and not daily:
+        yield _planned("whole", _ordered(nodes, whole), WHOLE, WHOLE, "tables are behind", state)
+    for node in nodes:
+        if node.role == "model" and behind[node.name]:
+            yield _planned("whole", (node.name,), WHOLE, WHOLE, "no model is trained yet", state)
+    for first, last, assets in _grouped(by_cadence["weekly"], behind, step=7):
+        reason = f"weeks {first} to {last}"
+        yield _planned("weekly", _ordered(nodes, assets), first, last, reason, state)
+    for node in nodes:
+        if node.role == "release" and _newest_write(state) > state.judged_snapshot:
+            reason = "tables changed since the last decision"
+            yield _planned("whole", (node.name,), WHOLE, WHOLE, reason, state)
+
+
+def _behind(nodes: Sequence[Node], state: ProductState) -> dict[str, set[str]]:
+    """The partitions of each asset that should be made."""
+    known = {node.name: node for node in nodes}
+    behind: dict[str, set[str]] = {}
+    # Partitions that must not be built on: a blocking check fails on them or further up.
+    barred: dict[str, set[str]] = {}
+    for node in nodes:
+        upstreams = [known[name] for name in node.upstreams if name in known]
+        above = set[str]().union(*(barred[up.name] for up in upstreams))
+        if WHOLE in above or node.role == "release":
+            behind[node.name] = set()
+        elif node.role == "source":
+            behind[node.name] = set(state.sources.get(node.name, SourceState({})).waiting)
+        elif not _can_run(node, upstreams, behind, state):
+            behind[node.name] = set()
+        elif node.role == "model":
+            behind[node.name] = set() if state.writes.get(node.name) else {WHOLE}
+        elif node.cadence == "whole":
+            behind[node.name] = _whole_behind(node, upstreams, behind, state)
+        elif node.cadence == "weekly":
+            behind[node.name] = _weeks_behind(node, upstreams, state)
+        else:
+            behind[node.name] = _days_behind(node, upstreams, behind, state) - above
+        barred[node.name] = above | (state.failing.get(node.name, set()) - behind[node.name])
+    return behind
+
+
+def _days_behind(
+    node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
+) -> set[str]:
+    written = state.writes.get(node.name, {})
+    days: set[str] = set()
+    for up in upstreams:
+        if up.cadence == "daily":
+            above = state.writes.get(up.name, {})
+            days |= behind[up.name]
+            days |= {day for day, snapshot in above.items() if snapshot > written.get(day, -1)}
+    return days
+
+
+def _whole_behind(
+    node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
+) -> set[str]:
+    written = max(state.writes.get(node.name, {}).values(), default=-1)
+    stale = any(
+        behind[up.name] or max(state.writes.get(up.name, {}).values(), default=-1) > written
+        for up in upstreams
+    )
+    return {WHOLE} if stale else set()
+
+
+def _can_run(
+    node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
+) -> bool:
+    """Whether every upstream without partitions stands, or will stand after this same run.
+
+    A new reference table or model is used for partitions to come; it does not make past ones
+    stale, or every correction of a name would remake the year.
+    """
+    stand = all(
+        state.writes.get(up.name) or (up.role != "model" and behind[up.name])
+        for up in upstreams
+        if up.cadence == "whole" or node.cadence == "whole"
+    )
+    return stand and _covers(node, upstreams, behind, state)
+
+
+def _covers(
+    node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
+) -> bool:
+    if node.needs_days is None:
+        return True
+    first, last = node.needs_days
+    needed = {str(first + dt.timedelta(days=day)) for day in range((last - first).days + 1)}
+    return all(
+        needed <= state.writes.get(up.name, {}).keys() and not needed & behind[up.name]
+        for up in upstreams
+        if up.cadence == "daily"
+    )
+
+
+def _weeks_behind(node: Node, upstreams: Sequence[Node], state: ProductState) -> set[str]:
+    """Whole weeks, by their Monday, of which a day is newer than the week's own write."""
+    written = state.writes.get(node.name, {})
+    daily = [state.writes.get(up.name, {}) for up in upstreams if up.cadence == "daily"]
+    if not daily or not all(daily):
+        return set()
+    first, last = max(min(days) for days in daily), min(max(days) for days in daily)
+    weeks: set[str] = set()
+    for days in daily:
+        for day, snapshot in days.items():
+            date = dt.date.fromisoformat(day)
+            monday = date - dt.timedelta(days=date.weekday())
+            whole = first <= str(monday) and str(monday + dt.timedelta(days=6)) <= last
+            if whole and snapshot > written.get(str(monday), -1):
+                weeks.add(str(monday))
+    return weeks
+
+
+def _grouped(
+    nodes: Sequence[Node], behind: Mapping[str, set[str]], step: int
+) -> list[tuple[str, str, list[str]]]:
+    """Runs of adjacent partitions that need the same assets: first, last, assets."""
+    needs: dict[str, list[str]] = {}
+    for node in nodes:
+        for partition in behind[node.name]:
+            needs.setdefault(partition, []).append(node.name)
+    groups: list[tuple[str, str, list[str]]] = []
+    for partition in sorted(needs):
+        if groups:
+            first, last, assets = groups[-1]
+            adjacent = dt.date.fromisoformat(last) + dt.timedelta(days=step)
+            if str(adjacent) == partition and assets == needs[partition]:
+                groups[-1] = (first, partition, assets)
+                continue
+        groups.append((partition, partition, needs[partition]))
+    return groups
+
+
+def _ordered(nodes: Sequence[Node], names: Iterable[str]) -> tuple[str, ...]:
+    wanted = set(names)
+    return tuple(node.name for node in nodes if node.name in wanted)
+
+
+def _newest_write(state: ProductState) -> int:
+    return max((max(of.values(), default=-1) for of in state.writes.values()), default=-1)
+
+
+def _planned(
+    cadence: Cadence,
+    assets: tuple[str, ...],
+    first: str,
+    last: str,
+    reason: str,
+    state: ProductState,
+) -> PlannedRun:
+    waiting = {
+        name: sorted(h for day in source.waiting for h in source.waiting[day])
+        for name, source in state.sources.items()
+        if name in assets
+    }
+    standing = [cadence, assets, first, last, waiting, _newest_write(state)]
+    fingerprint = hashlib.sha256(json.dumps(standing).encode()).hexdigest()[:16]
+    return PlannedRun(cadence, assets, first, last, reason, fingerprint)

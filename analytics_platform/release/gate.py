@@ -1,0 +1,182 @@
+"""The gate: whether every blocking check holds on the very data that would be released.
+
+The gate judges what is in the lake. An asset that was never written is absent, and a reader cannot
+read it; a partition that was written counts as verified only by a check that saw that write or a
+later state and held. A check that was skipped, broke or is older than its data does not hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from analytics_platform.lake import records
+from analytics_platform.lake.records import WHOLE
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason why the gate does not open.
+
+    Attributes:
+        asset: The asset held back.
+        check: The check that does not hold; empty where none is to blame.
+        partitions: The partitions it does not hold on; `WHOLE` for an asset without any.
+        reason: Failed, did not run, older than its data, or changed outside a run.
+        detail: What the check found, as JSON, of the first partition.
+    """
+
+    asset: str
+    check: str
+    partitions: tuple[str, ...]
+    reason: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """One line that names asset, check, partitions and reason."""
+        where = ""
+        if self.partitions and self.partitions[0] != WHOLE:
+            where = f" [{self.partitions[0]}" + (
+                f" and {len(self.partitions) - 1} more]" if len(self.partitions) > 1 else "]"
+            )
+        subject = f"{self.asset} · {self.check}" if self.check else self.asset
+        return f"{subject}{where}: {self.reason}" + (f" {self.detail}" if self.detail else "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate found.
+
+    Attributes:
+        held: The number of (check, partition) pairs that hold.
+        problems: Why it stays shut; empty when it opens.
+        absent: Assets of the product that were never written.
+    """
+
+    held: int
+    problems: tuple[Problem, ...]
+    absent: tuple[str, ...]
+
+    @property
+    def opens(self) -> bool:
+        """Whether every blocking check holds, and there is something to release."""
+        return not self.problems
+
+
+def judge(
+    con: duckdb.DuckDBPyConnection, product: str, required: Mapping[str, Sequence[str]]
+) -> Verdict:
+    """Judge the state that a connection reads.
+
+    Args:
+        con: A connection to the lake, possibly inside a transaction.
+        product: The product to be released.
+        required: Every asset of the product with the names of its blocking checks.
+    """
+    writes: dict[str, dict[str, int]] = {}
+    for asset, partition, snapshot_id, _rows in records.latest_writes(con, product).iter_rows():
+        writes.setdefault(asset, {})[partition] = snapshot_id
+    results: dict[tuple[str, str], dict[str, tuple[int, bool, str]]] = {}
+    latest = records.latest_checks(con, product)
+    for asset, check, partition, snapshot_id, passed, _blocking, detail in latest.iter_rows():
+        results.setdefault((asset, check), {})[partition] = (snapshot_id, passed, detail)
+
+    problems: list[Problem] = []
+    held = 0
+    for asset, checks in required.items():
+        for check in checks:
+            of_check = results.get((asset, check), {})
+            broken: dict[str, list[str]] = {}
+            details: dict[str, str] = {}
+            # A file that could not be read has a failed check and no write.
+            for partition in sorted(writes.get(asset, {}).keys() | of_check.keys() - {WHOLE}):
+                written = writes.get(asset, {}).get(partition, -1)
+                reason, detail = _holds(of_check, partition, written)
+                if reason is None:
+                    held += 1
+                else:
+                    broken.setdefault(reason, []).append(partition)
+                    details.setdefault(reason, detail)
+            problems += [
+                Problem(asset, check, tuple(partitions), reason, details[reason])
+                for reason, partitions in broken.items()
+            ]
+    problems += _unrecorded_changes(con, product, writes)
+    absent = tuple(asset for asset in required if asset not in writes)
+    if not writes:
+        problems.append(Problem(product, "", (), "nothing was ever written, so nothing to release"))
+    return Verdict(held, tuple(problems), absent)
+
+
+def _holds(
+    of_check: Mapping[str, tuple[int, bool, str]], partition: str, written: int
+) -> tuple[str | None, str]:
+    candidates = [of_check[key] for key in {partition, WHOLE} if key in of_check]
+    if not candidates:
+        return "did not run", ""
+    seen, passed, detail = max(candidates, key=lambda candidate: candidate[0])
+    if seen < written:
+        return "is older than the data", ""
+    if not passed:
+        return "failed", detail
+    return None, ""
+
+
+def _unrecorded_changes(
+    con: duckdb.DuckDBPyConnection, product: str, writes: Mapping[str, Mapping[str, int]]
+) -> list[Problem]:
+    """Tables of the product that changed after the last write that was recorded.
+
+    This is what a run killed between dbt's commit and its record leaves, or a person's own SQL.
+    """
+    problems = []
+    for table, changed in last_changes(con, product).items():
+        # What a source keeps aside is written in the same transaction as what it loads.
+        asset = table.replace("quarantine_", "raw_", 1)
+        recorded = max(writes.get(asset, {}).values(), default=-1)
+        if changed > recorded:
+            problems.append(
+                Problem(
+                    asset,
+                    "",
+                    (),
+                    f"table {table} changed at snapshot {changed}, outside any recorded run; "
+                    "materialise the asset again",
+                )
+            )
+    return problems
+
+
+def last_changes(con: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:
+    """The snapshot at which each table of a schema last changed, from DuckLake's own record."""
+    tables = dict(
+        con.execute(
+            """
+            SELECT table_id::VARCHAR, table_name
+            FROM __ducklake_metadata_lake.ducklake_table t
+            JOIN __ducklake_metadata_lake.ducklake_schema s USING (schema_id)
+            WHERE s.schema_name = ? AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
+            """,
+            [schema],
+        ).fetchall()
+    )
+    changed: dict[str, int] = {}
+    rows = con.execute(
+        """
+        SELECT snapshot_id, changes_made
+        FROM __ducklake_metadata_lake.ducklake_snapshot_changes
+        WHERE snapshot_id <= (SELECT id FROM lake.current_snapshot()) ORDER BY snapshot_id
+        """
+    ).fetchall()
+    for snapshot_id, changes in rows:
+        for table_id in re.findall(
+            r"(?:inserted_into_table|deleted_from_table|inlined_insert|inlined_delete|"
+            r"altered_table):(\d+)",
+            changes or "",
+        ):
+            if table_id in tables:
+                changed[tables[table_id]] = snapshot_id
+    return changed

@@ -1,0 +1,1 @@
+"""What became of the flights of a day, delivered the morning after."""

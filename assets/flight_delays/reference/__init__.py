@@ -1,0 +1,1 @@
+"""Airlines, airports and aircraft, delivered when they change."""

@@ -1,0 +1,1 @@
+"""Aircraft by tail number."""

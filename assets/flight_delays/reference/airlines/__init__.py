@@ -1,0 +1,1 @@
+"""The airlines behind the carrier codes."""

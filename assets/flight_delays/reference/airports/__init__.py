@@ -1,0 +1,1 @@
+"""Where airports are, and in which time zone."""

@@ -1,0 +1,1 @@
+"""The flights planned for a day, delivered the evening before."""

@@ -1,0 +1,1 @@
+"""The hourly weather of a day, delivered the evening before."""

@@ -1,0 +1,4 @@
+select
+    carrier,
+    airline_name
+from {{ ref('stg_airlines') }}
