@@ -7,6 +7,8 @@ own options, which are `dagster-webserver`'s: `python -m analytics_platform.webs
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster_webserver.app
 import dagster_webserver.cli
 from dagster_webserver.webserver import DagsterWebserver
@@ -73,12 +75,8 @@ def files_route(store: FileStore) -> Route:
             raise HTTPException(404, detail="No such file in the store.") from error
         except FileCorruptError as error:
             raise HTTPException(500, detail=f"Stored file {sha256} is damaged.") from error
-        extension = f".{name.rpartition('.')[2]}".lower()
-        return Response(
-            content,
-            media_type=CONTENT_TYPES.get(extension, OTHER_CONTENT_TYPE),
-            headers=HEADERS,
-        )
+        media_type = CONTENT_TYPES.get(Path(name).suffix.lower(), OTHER_CONTENT_TYPE)
+        return Response(content, media_type=media_type, headers=HEADERS)
 
     return Route(f"{URL_PREFIX}/{{address:path}}", serve, methods=["GET"], name="stored-files")
 
@@ -106,7 +104,7 @@ def main() -> None:
             "found none there. This version of Dagster builds its server differently; pin the "
             "version in requirements.lock or adapt `analytics_platform/webserver.py`."
         )
-    dagster_webserver.app.DagsterWebserver = PlatformWebserver
+    setattr(dagster_webserver.app, "DagsterWebserver", PlatformWebserver)  # noqa: B010
     dagster_webserver.cli.main()
 
 

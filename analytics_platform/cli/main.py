@@ -105,6 +105,9 @@ def sql(
 
     try:
         with released(Lake.from_settings(get_settings()), product) as con:
+            statements = duckdb.extract_statements(query)
+            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                raise LakeError("One statement that reads is expected, such as: select … from …")
             frame = con.execute(query).pl()
     except (LakeError, duckdb.Error) as error:
         raise _fail(str(error)) from error

@@ -9,7 +9,12 @@ from analytics_platform.components.drift_monitor import DriftMonitor
 from analytics_platform.components.landing_source import LandingSource
 from analytics_platform.components.model import Model
 from analytics_platform.components.product import DataProduct
-from analytics_platform.components.product_spec import check_result, product_of, run_partitions
+from analytics_platform.components.product_spec import (
+    check_result,
+    frame_asset,
+    product_of,
+    run_partitions,
+)
 
 __all__ = [
     "DataProduct",
@@ -18,6 +23,7 @@ __all__ = [
     "LandingSource",
     "Model",
     "check_result",
+    "frame_asset",
     "product_of",
     "run_partitions",
 ]

@@ -120,7 +120,7 @@ def _run(
             for key, test in checks.items()
             if test.unique_id in outcomes and outcomes[test.unique_id].status != "skipped"
         }
-        shown = _record(context, lake, built, partitions, checks, ran)
+        shown = _record(context, lake, project, built, partitions, checks, ran)
     lineage = _Lineage(project)
     for model in built:
         outcome = outcomes[model.unique_id]
@@ -157,6 +157,7 @@ def _run(
 def _record(
     context: dg.AssetExecutionContext,
     lake: Lake,
+    project: DbtProject,
     built: list[DbtModel],
     partitions: list[str],
     checks: Mapping[dg.AssetCheckKey, DbtTest],
@@ -164,6 +165,7 @@ def _record(
 ) -> dict[str, dict[str, Any]]:
     """Record writes and check results in the lake; give rows and a preview of each model."""
     shown: dict[str, dict[str, Any]] = {}
+    daily = {model.key for model in project.models.values() if model.partition_column}
     writes: list[WriteRecord] = []
     with lake.transaction("record dbt build") as transaction:
         con = transaction.connection
@@ -202,7 +204,7 @@ def _record(
                 CheckRecord(
                     *key.asset_key.path,
                     key.name,
-                    WHOLE,
+                    partition,
                     outcome.succeeded,
                     checks[key].blocking,
                     context.run_id,
@@ -211,6 +213,8 @@ def _record(
                     else {"failed_rows": outcome.failures, "message": outcome.message},
                 )
                 for key, outcome in ran.items()
+                # Some tests look only at the run's days, so no test speaks for other days.
+                for partition in (partitions if checks[key].asset in daily else [WHOLE])
             ],
             seen,
         )

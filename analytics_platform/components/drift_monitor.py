@@ -12,11 +12,11 @@ from analytics_platform.components.product_spec import (
     NEEDS_DAYS,
     ProductSpec,
     check_result,
+    frame_asset,
     product_of,
     run_partitions,
 )
 from analytics_platform.lake import FileStore, Lake, LakeResource
-from analytics_platform.lake.io_manager import frame_metadata, writes_of
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.monitoring import DriftColumns, drift_report
 from analytics_platform.settings import get_settings
@@ -71,12 +71,7 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
         f"{declared.max_drifted_share:.0%} of the columns drifted in the newest week of the run.",
     )
 
-    @dg.multi_asset(
-        name=f"{product.name}__{declared.name}",
-        specs=[spec],
-        check_specs=[within],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
+    @frame_asset(spec, [within])
     def drift(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         weeks = run_partitions(context, spec.partitions_def)
         first, last = declared.reference.first, declared.reference.last
@@ -92,7 +87,9 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
                 reference,
                 current,
                 DriftColumns(numeric=declared.numeric, categorical=declared.categorical),
-                name=f"{product.name} {declared.table}, week of {week}",
+                title=f"{product.title}: {declared.table}, week of {week}",
+                reference_name=f"reference, {first} to {last}",
+                current_name=f"{week} to {sunday}",
             )
             report = store.put(result.html.encode(), f"{declared.name}_{week}.html")
             shares[week] = result.drifted_share
@@ -114,15 +111,7 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
                 partition_key=week,
             )
             context.log.info(f"Week of {week}: {len(drifted)} of {result.scores.height} drifted")
-        frame = pl.concat(frames)
-        with lake.lake.transaction(f"write {product.name}.{declared.name}") as transaction:
-            transaction.replace(
-                product.name, declared.name, frame, partition_column=WEEK, partitions=weeks
-            )
-            transaction.record_writes(
-                writes_of(product.name, declared.name, context.run_id, frame, WEEK, weeks)
-            )
-        yield dg.MaterializeResult(asset_key=spec.key, metadata=frame_metadata(frame))
+        yield dg.MaterializeResult(asset_key=spec.key, value=pl.concat(frames))
         yield check_result(
             lake.lake,
             context,

@@ -16,11 +16,11 @@ from analytics_platform.components.product_spec import (
     NEEDS_DAYS,
     ProductSpec,
     check_result,
+    frame_asset,
     product_of,
     run_partitions,
 )
 from analytics_platform.lake import FileStore, Lake, LakeResource, WriteRecord
-from analytics_platform.lake.io_manager import frame_metadata, writes_of
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.modeling import ModelVersion, latest_version, record_version
@@ -259,12 +259,7 @@ def _build_predictions(
         "of the features has exactly one, between 0 and 1.",
     )
 
-    @dg.multi_asset(
-        name=f"{product.name}__{PREDICTIONS}",
-        specs=[spec],
-        check_specs=[valid],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
+    @frame_asset(spec, [valid])
     def predictions(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         days = run_partitions(context, spec.partitions_def)
         version = latest_version(lake.lake, product.name, declared.name)
@@ -283,7 +278,7 @@ def _build_predictions(
             is_in_training=pl.col(declared.time_column)
             <= dt.date.fromisoformat(version.trained_on.split("/")[1]),
         )
-        yield from _written(context, lake.lake, spec, frame, declared.time_column, days)
+        yield dg.MaterializeResult(asset_key=spec.key, value=frame)
         expected, found, wrong = _prediction_counts(lake.lake, product, declared, days)
         yield check_result(
             lake.lake,
@@ -336,12 +331,7 @@ def _build_outcomes(declared: Model, product: ProductSpec) -> dg.AssetsDefinitio
         "prediction whose label is known is there once.",
     )
 
-    @dg.multi_asset(
-        name=f"{product.name}__{OUTCOMES}",
-        specs=[spec],
-        check_specs=[complete],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
+    @frame_asset(spec, [complete])
     def outcomes(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         days = run_partitions(context, spec.partitions_def)
         key, label, day = (
@@ -357,7 +347,7 @@ def _build_outcomes(declared: Model, product: ProductSpec) -> dg.AssetsDefinitio
             """,
             [days],
         )
-        yield from _written(context, lake.lake, spec, frame, declared.time_column, days)
+        yield dg.MaterializeResult(asset_key=spec.key, value=frame)
         known = lake.lake.query(
             f"""
             SELECT count(*) FROM {table_name(product.name, declared.labels)}
@@ -396,17 +386,12 @@ def _build_performance(declared: Model, product: ProductSpec) -> dg.AssetsDefini
         "ROC AUC is above 0.5.",
     )
 
-    @dg.multi_asset(
-        name=f"{product.name}__{PERFORMANCE}",
-        specs=[spec],
-        check_specs=[sound],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
+    @frame_asset(spec, [sound])
     def performance(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         days = run_partitions(context, spec.partitions_def)
         known = _days_of(lake.lake, product, OUTCOMES, declared.time_column, days)
         frame = _performance(known, declared)
-        yield from _written(context, lake.lake, spec, frame, declared.time_column, days)
+        yield dg.MaterializeResult(asset_key=spec.key, value=frame)
         mean = frame["roc_auc"].mean()
         yield check_result(
             lake.lake,
@@ -463,19 +448,3 @@ def _days_of(
         f"WHERE {identifier(column)} IN (SELECT unnest(?::DATE[])) ORDER BY ALL",
         [days],
     )
-
-
-def _written(
-    context: dg.AssetExecutionContext,
-    lake: Lake,
-    spec: dg.AssetSpec,
-    frame: pl.DataFrame,
-    column: str,
-    days: list[str],
-) -> Iterator[dg.MaterializeResult]:
-    """Replace the run's days with a frame, and say so."""
-    product, asset = spec.key.path
-    with lake.transaction(f"write {product}.{asset}") as transaction:
-        transaction.replace(product, asset, frame, partition_column=column, partitions=days)
-        transaction.record_writes(writes_of(product, asset, context.run_id, frame, column, days))
-    yield dg.MaterializeResult(asset_key=spec.key, metadata=frame_metadata(frame))

@@ -5,7 +5,7 @@ The declaration stands in `assets/<product>/product/defs.yaml`. It is not the fo
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,28 @@ def run_partitions(
     if partitions_def is None:
         return [WHOLE]
     return list(context.partition_keys)
+
+
+def frame_asset(
+    spec: dg.AssetSpec, checks: Sequence[dg.AssetCheckSpec]
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """A decorator for an asset whose frame the IO manager writes to the lake.
+
+    The function is a generator: it yields `MaterializeResult(asset_key=…, value=frame)`, which is
+    written before the function goes on, and then the results of its checks, which therefore look
+    at what the lake holds. A run may ask it for one partition or for a range of them.
+    """
+    name = spec.key.to_python_identifier()
+    return dg.multi_asset(
+        name=name,
+        outs={
+            name: dg.AssetOut.from_spec(spec.replace_attributes(deps=[]), dagster_type=dg.Any)
+        },
+        deps=list(spec.deps),
+        partitions_def=spec.partitions_def,
+        check_specs=list(checks),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
 
 
 def check_result(

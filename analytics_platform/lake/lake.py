@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 EXTENSIONS = ("sqlite_scanner", "ducklake")
-ATTACH_OPTIONS = "META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 30000"
+BUSY_TIMEOUT = "META_BUSY_TIMEOUT 30000"
+# Set once, when the catalog is made: it stays with the file, and a reader may not set it.
+# Beside a busy writer, readers do not wait for it (docs/adr/0002).
+JOURNAL_MODE = "META_JOURNAL_MODE 'WAL'"
 
 
 @cache
@@ -174,7 +177,7 @@ class Lake:
         try:
             for extension in EXTENSIONS:
                 con.load_extension(extension)
-            options = [f"DATA_PATH {literal(str(self.data) + '/')}", ATTACH_OPTIONS]
+            options = [f"DATA_PATH {literal(str(self.data) + '/')}", BUSY_TIMEOUT]
             if read_only or snapshot is not None:
                 options.append("READ_ONLY")
             if snapshot is not None:
@@ -289,7 +292,7 @@ class Lake:
                     con.load_extension(extension)
                 con.execute(
                     f"ATTACH {literal(f'ducklake:sqlite:{draft}')} AS lake "
-                    f"(DATA_PATH {literal(str(self.data) + '/')})"
+                    f"(DATA_PATH {literal(str(self.data) + '/')}, {JOURNAL_MODE})"
                 )
                 records.create_tables(con)
                 con.execute("DETACH lake")

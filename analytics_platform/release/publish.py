@@ -132,7 +132,6 @@ def released(lake: Lake, product: str) -> duckdb.DuckDBPyConnection:
     con = lake.connect(snapshot=release.snapshot_id)
     con.execute(f"USE lake.{identifier(product)}")
     con.execute(f"SET allowed_directories = ['{lake.data}/']")
-    con.execute(f"SET allowed_paths = ['{lake.catalog}']")
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
     return con

@@ -180,8 +180,8 @@ def dbt_environment(settings: Settings, target_path: Path) -> dict[str, str]:
     return {
         "AP_LAKE_CATALOG": str(settings.lake_catalog),
         "AP_LAKE_DATA": str(settings.lake_data) + "/",
-        "AP_DBT_TARGET_PATH": str(target_path),
-        "AP_DBT_LOG_PATH": str(settings.dbt_path / "logs"),
+        "DBT_TARGET_PATH": str(target_path),
+        "DBT_LOG_PATH": str(settings.dbt_path / "logs"),
     }
 
 

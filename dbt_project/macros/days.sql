@@ -56,18 +56,18 @@
 
 {#
     Incremental strategy `replace_days`: the days of the run are deleted and inserted in one
-    transaction. The model must name its `day_column` and hold only rows that `is_in_run`.
+    transaction. The model must name its `partition_column` and hold only rows that `is_in_run`.
 
     dbt's delete+insert deletes only the keys it is about to insert, so a day from which every row
     vanished would keep its old rows. MERGE is avoided on DuckLake: hangs and duplicated rows are
     reported upstream.
 #}
 {% macro get_incremental_replace_days_sql(arg_dict) %}
-    {%- set day_column = config.get('meta', {}).get('day_column') -%}
+    {%- set day_column = config.get('meta', {}).get('partition_column') -%}
     {%- if not day_column -%}
         {{ exceptions.raise_compiler_error(
             "Replacing days of " ~ arg_dict['target_relation']
-            ~ ": expected `meta: {day_column: <date column>}` in its config, found none. Add it."
+            ~ ": expected `meta: {partition_column: <date column>}` in its config, found none. Add it."
         ) }}
     {%- endif -%}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}

@@ -1,4 +1,4 @@
-"""What the outside world delivers: whole files, the same every time, and nothing from the future."""
+"""What the outside world delivers: whole files, always the same, and nothing from the future."""
 
 import csv
 import importlib.util

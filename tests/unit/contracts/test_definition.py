@@ -1,5 +1,7 @@
 """What a contract may say, and what is told of its columns."""
 
+from types import new_class
+
 import dataframely as dy
 import polars as pl
 import pytest
@@ -38,6 +40,10 @@ def test_columns_are_told_as_duckdb_knows_them() -> None:
     empty = EveryType.create_empty()  # noqa: F841  (DuckDB finds it by name)
     told = duckdb.sql("describe select * from empty").fetchall()
     assert [(c.name, c.duckdb_type) for c in columns] == [(row[0], row[1]) for row in told]
+
+
+def schema(name: str, members: dict[str, object]) -> type[dy.Schema]:
+    return new_class(name, (dy.Schema,), exec_body=lambda body: body.update(members))
 
 
 def column(new: dy.Column) -> dict[str, object]:
@@ -94,7 +100,7 @@ def rule(expression: pl.Expr) -> dict[str, object]:
     ],
 )
 def test_a_faulty_contract_is_refused_with_its_fault(members: dict[str, object], said: str) -> None:
-    contract = type(dy.Schema)("Faulty", (dy.Schema,), members)
+    contract = schema("Faulty", members)
 
     with pytest.raises(ContractDefinitionError, match="Faulty") as raised:
         check_contract(contract)
@@ -128,4 +134,4 @@ def test_only_a_schema_is_a_contract() -> None:
     ],
 )
 def test_rules_of_one_row_are_admitted(expression: pl.Expr) -> None:
-    check_contract(type(dy.Schema)("Fine", (dy.Schema,), rule(expression)))
+    check_contract(schema("Fine", rule(expression)))

@@ -3,7 +3,7 @@
         materialized='incremental',
         incremental_strategy='replace_days',
         on_schema_change='fail',
-        meta={'day_column': 'flight_date'},
+        meta={'partition_column': 'flight_date'},
     )
 }}
 

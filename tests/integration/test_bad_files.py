@@ -1,0 +1,116 @@
+"""A file that cannot be used fails its own day, says why, and takes nothing else with it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analytics_platform.lake import Lake
+from analytics_platform.release import latest_release
+
+Run = Callable[[], tuple[bool, str]]
+Arrive = Callable[[str, str], None]
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _drop_column(path: Path) -> None:
+    pl.read_csv(path).drop("carrier").write_csv(path)
+
+
+def _add_column(path: Path) -> None:
+    pl.read_csv(path).with_columns(surprise=pl.lit(1)).write_csv(path)
+
+
+def _change_type(path: Path) -> None:
+    pl.read_parquet(path).with_columns(pl.col("wind_speed_mph").cast(pl.String)).write_parquet(path)
+
+
+CASES = {
+    "truncated parquet": ("weather/weather_2013-01-03.parquet", _truncate, "Parquet"),
+    "empty csv": ("outcomes/outcomes_2013-01-03.csv", _empty, "found"),
+    "missing column": ("schedules/schedules_2013-01-03.csv", _drop_column, "missing carrier"),
+    "extra column": ("schedules/schedules_2013-01-03.csv", _add_column, "surprise"),
+    "wrong type": ("weather/weather_2013-01-03.parquet", _change_type, "wind_speed_mph"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "spoil", "said"), CASES.values(), ids=CASES.keys())
+def test_a_bad_file_fails_its_day_alone(
+    file: str,
+    spoil: Callable[[Path], None],
+    said: str,
+    landing: Path,
+    arrive: Arrive,
+    run: Run,
+    lake: Lake,
+) -> None:
+    arrive("2013-01-01", "2013-01-02")
+    assert run()[0]
+    first = latest_release(lake, "flight_delays")
+    assert first is not None
+    assert first.number == 1
+
+    arrive("2013-01-03", "2013-01-04")
+    good = (landing / file).read_bytes()
+    spoil(landing / file)
+    succeeded, printed = run()
+    assert not succeeded
+    assert file in printed
+    assert said in printed
+    days = "SELECT DISTINCT flight_date::VARCHAR FROM lake.flight_delays.fct_flights ORDER BY 1"
+    through = lake.query(days).to_series().to_list()
+    assert through == ["2013-01-01", "2013-01-02", "2013-01-04"]
+    assert "files_are_readable" in printed, "the gate names the check"
+    release = latest_release(lake, "flight_delays")
+    assert release is not None
+    assert release.number == 1, "readers keep the last release"
+
+    (landing / file).write_bytes(good)
+    succeeded, printed = run()
+    assert succeeded, printed
+    assert "2013-01-03" in lake.query(days).to_series().to_list()
+    release = latest_release(lake, "flight_delays")
+    assert release is not None
+    assert release.number == 2
+
+
+@pytest.mark.slow
+def test_a_bad_row_is_kept_aside_with_its_reason(
+    landing: Path, arrive: Arrive, run: Run, lake: Lake
+) -> None:
+    arrive("2013-01-01", "2013-01-02")
+    file = landing / "schedules/schedules_2013-01-02.csv"
+    lines = file.read_text().splitlines(keepends=True)
+    fields = lines[5].split(",")
+    spoiled = ",".join([*fields[:6], "2575", *fields[7:]])
+    file.write_text("".join([*lines[:5], spoiled, *lines[6:]]))
+    # Its outcome would have no schedule; the sender knows of neither.
+    outcomes = landing / "outcomes/outcomes_2013-01-02.csv"
+    key = ",".join(fields[1:4])
+    outcomes.write_text(
+        "".join(
+            line for line in outcomes.read_text().splitlines(keepends=True) if f",{key}," not in line
+        )
+    )
+    succeeded, printed = run()
+    assert succeeded, printed
+    kept = lake.query("FROM lake.flight_delays.quarantine_schedules").to_dicts()
+    assert len(kept) == 1
+    assert kept[0]["_source_file"] == "schedules/schedules_2013-01-02.csv"
+    assert kept[0]["_source_line"] == 6
+    assert "scheduled_arrival_hhmm" in kept[0]["rules"]
+    assert "2575" in kept[0]["row"]
+    in_file = len(lines) - 1
+    loaded = lake.query(
+        "SELECT count(*) FROM lake.flight_delays.raw_schedules WHERE flight_date = '2013-01-02'"
+    ).item()
+    assert in_file == loaded + 1
