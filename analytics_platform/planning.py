@@ -195,15 +195,14 @@ def _whole_behind(
 def _can_run(
     node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
 ) -> bool:
-    """Whether every upstream without partitions stands, or will stand after this same run.
+    """Whether every upstream stands, or will stand after this same run.
 
-    A new reference table or model is used for partitions to come; it does not make past ones
-    stale, or every correction of a name would remake the year.
+    A day may lack one of several daily upstreams (its weather never came), but a table that was
+    never written cannot be read. A new reference table or model is used for partitions to come;
+    it does not make past ones stale, or every correction of a name would remake the year.
     """
     stand = all(
-        state.writes.get(up.name) or (up.role != "model" and behind[up.name])
-        for up in upstreams
-        if up.cadence == "whole" or node.cadence == "whole"
+        state.writes.get(up.name) or (up.role != "model" and behind[up.name]) for up in upstreams
     )
     return stand and _covers(node, upstreams, behind, state)
 

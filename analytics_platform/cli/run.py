@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import dagster as dg
+from dagster._core.utils import make_new_run_id
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -89,9 +88,14 @@ def _execute(
     title = _title(planned)
     started = time.perf_counter()
     job = repository.get_job(job_name(product, planned.cadence))
-    with _progress(console, title) as step, _quiet(), _steps(step):
+    run_id = make_new_run_id()
+    with _progress(console, title) as step, _quiet():
+        instance.add_event_listener(run_id, lambda entry: _tell_step(entry, step))
         result = job.execute_in_process(
+            run_id=run_id,
             instance=instance,
+            # Every event stands in the run's log in the UI; the terminal shows the steps.
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             tags=run_tags(product, planned),
             asset_selection=[dg.AssetKey([product, asset]) for asset in planned.assets],
             raise_on_error=False,
@@ -131,7 +135,7 @@ def _first_error(result: dg.ExecuteInProcessResult) -> str:
 
 
 @contextmanager
-def _progress(console: Console, title: str) -> Iterator[Any]:
+def _progress(console: Console, title: str) -> Iterator[Callable[[str], None]]:
     """A line that says which step is at work and for how long."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -145,40 +149,16 @@ def _progress(console: Console, title: str) -> Iterator[Any]:
         yield step
 
 
-class _StepHandler(logging.Handler):
-    def __init__(self, step: Any) -> None:
-        super().__init__(logging.DEBUG)
-        self._step = step
-
-    def emit(self, record: logging.LogRecord) -> None:
-        meta = getattr(record, "dagster_meta", {}) or {}
-        event = meta.get("dagster_event")
-        if event is not None and event.event_type_value == "STEP_START":
-            self._step((event.step_key or "").rpartition("__")[2])
-
-
-@contextmanager
-def _steps(step: Any) -> Iterator[None]:
-    """Tell `step` the name of each step as it starts, from Dagster's own log."""
-    logger = logging.getLogger("dagster")
-    handler = _StepHandler(step)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
+def _tell_step(entry: dg.EventLogEntry, step: Callable[[str], None]) -> None:
+    event = entry.dagster_event
+    if event is not None and event.event_type_value == "STEP_START":
+        step((event.step_key or "").rpartition("__")[2])
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dagster's log lines and preview warnings out of a summary for people.
-
-    Nothing is lost: every event stands in the run's log in the UI.
-    """
-    root = logging.getLogger("dagster")
-    level = root.level
+    """Keep Dagster's notices of what is in preview out of a summary for people."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         warnings.filterwarnings("ignore", category=dg.BetaWarning)
         yield
-    root.setLevel(level)

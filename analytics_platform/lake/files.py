@@ -133,13 +133,17 @@ class FileStore:
             )
         return content
 
+    @staticmethod
+    def ui_path(stored: StoredFile) -> str:
+        """The address of a stored file on the web server, relative to its host.
+
+        The UI makes a link of it when it is given as `MetadataValue.url`, and shows a stored
+        picture when it stands in `MetadataValue.md`.
+        """
+        return f"{URL_PREFIX}/{stored.sha256}/{stored.name}"
+
     def _path(self, sha256: str, name: str) -> Path:
         return self.root / sha256[:2] / sha256 / name
-
-
-def ui_path(stored: StoredFile) -> str:
-    """The address of a stored file on the web server, relative to its host."""
-    return f"{URL_PREFIX}/{stored.sha256}/{stored.name}"
 
 
 def _safe_name(name: str) -> str:

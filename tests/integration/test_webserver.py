@@ -18,7 +18,7 @@ import pytest
 from dagster_webserver.webserver import DagsterWebserver
 
 from analytics_platform import webserver
-from analytics_platform.lake.files import FileStore, StoredFile, ui_path
+from analytics_platform.lake.files import FileStore, StoredFile
 
 START_SECONDS = 120
 STOP_SECONDS = 20
@@ -134,7 +134,7 @@ def report(server: Server) -> StoredFile:
     ],
 )
 def test_a_stored_file_is_served_as_what_it_is(server, name, content, content_type):
-    status, headers, body = server.request(ui_path(server.store.put(content, name)))
+    status, headers, body = server.request(FileStore.ui_path(server.store.put(content, name)))
 
     assert (status, body) == (200, content)
     assert headers["Content-Type"] == content_type
@@ -143,7 +143,7 @@ def test_a_stored_file_is_served_as_what_it_is(server, name, content, content_ty
 
 
 def test_a_report_may_run_scripts_but_reach_nothing(server, report):
-    _, headers, _ = server.request(ui_path(report))
+    _, headers, _ = server.request(FileStore.ui_path(report))
     policy = dict(
         directive.strip().partition(" ")[::2]
         for directive in headers["Content-Security-Policy"].split(";")
@@ -187,7 +187,7 @@ def test_no_other_path_below_files_gives_anything(server, report, path):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_files_are_read_only(server, report, method):
-    status, _, _ = server.request(ui_path(report), method, b"changed")
+    status, _, _ = server.request(FileStore.ui_path(report), method, b"changed")
 
     assert status == 405
     assert server.store.get(report.sha256, report.name) == HTML
@@ -198,7 +198,7 @@ def test_a_damaged_file_is_not_served(server):
     stored.path.chmod(0o644)
     stored.path.write_bytes(b"false")
 
-    status, _, body = server.request(ui_path(stored))
+    status, _, body = server.request(FileStore.ui_path(stored))
 
     assert status == 500
     assert b"damaged" in body
@@ -221,7 +221,7 @@ def test_the_ui_and_its_graphql_are_dagsters(server):
 def test_files_are_below_the_path_prefix_of_the_ui(tmp_path):
     for server in start(tmp_path, prefix="/platform"):
         stored = server.store.put(HTML, "drift.html")
-        assert server.request(ui_path(stored))[::2] == (200, HTML)
+        assert server.request(FileStore.ui_path(stored))[::2] == (200, HTML)
         assert server.request("/files/nothing")[0] == 404
 
 

@@ -5,96 +5,84 @@ functions of frames. Does not belong here: reading or writing tables (the asset 
 does), the label and the model (`delay_model/trainer.py`), the proof that nothing leaks
 (`leakage.py`).
 
-Three properties hold and are tested:
+Three properties hold, and the tests of this module hold them:
 
-* **No look-ahead.** On the evening before day d the outcomes of d-1 have not arrived (they come the
-  morning of d), so the newest outcome a row of day d may use is that of d - `HISTORY_LAG_DAYS`.
-  `flights` may hold any date: the builder restricts it itself.
-* **Batch equals day by day, to the last bit.** History comes from cumulative *integer* sums, looked
-  up backward in time and subtracted; a floating-point sum would depend on the order of its terms.
-* **Order of the input does not matter**; the output is sorted by departure and flight.
+* **No look-ahead.** The outcomes of day d-1 arrive in the morning of day d, so on the evening
+  before d the newest outcomes known are those of d - `HISTORY_LAG_DAYS`. `flights` may hold any
+  date: the builder itself restricts it, row by row.
+* **A batch equals its days built one by one, to the last bit.** History is made of cumulative
+  *integer* sums, looked up backward in time and subtracted; a floating-point sum would depend on
+  where the range begins.
+* **The order of the input does not matter.** The output is sorted by departure and flight.
 
-The weather of day d is observed weather: it stands in for a forecast, and a real forecast would
-serve the model less well.
+The weather of day d is observed weather and stands in for a forecast: a real forecast would serve
+the model less well. Whatever the weather does during day d is therefore open to its rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import polars as pl
 
 HISTORY_LAG_DAYS = 2
-"""Days between a flight and the newest outcome known on the evening before it."""
+"""Days between a flight and the newest outcome that is known on the evening before it."""
 
-HISTORY_WINDOWS_DAYS = (7, 28, 90)
-"""Lengths of the trailing windows, each ending on the newest day whose outcomes are known."""
+HISTORY_WINDOWS_DAYS = (28, 90)
+"""Lengths of the trailing windows; each ends on the newest day whose outcomes are known.
+
+A window of 7 days was tried on January-August and did not help: over so few days a rate says more
+about the weather they had than about the carrier or the airport.
+"""
 
 
 @dataclass(frozen=True)
 class HistoryKey:
-    """One grouping whose past is turned into features.
+    """A grouping of flights whose past becomes features.
 
-    Args:
-        name: prefix of the feature columns.
-        columns: schedule columns that identify a group; empty for all flights together.
-        parent: name of the wider grouping its rates are drawn toward where it has few flights.
-        windows_days: the trailing windows to build.
-        measures: which of `late_share`, `mean_delay_minutes`, `cancelled_share`,
-            `mean_minutes_gained_en_route` to build.
+    Attributes:
+        name: Prefix of its feature columns.
+        columns: Schedule columns that identify one group.
+        parent: Name of the wider grouping (or `NETWORK`) toward whose rates a group with few
+            flights is drawn.
     """
 
     name: str
     columns: tuple[str, ...]
-    parent: str | None
-    windows_days: tuple[int, ...]
-    measures: tuple[str, ...]
+    parent: str
 
 
-_ALL = ("late_share", "mean_delay_minutes", "cancelled_share", "mean_minutes_gained_en_route")
+NETWORK = "network"
+"""All flights of all three airports together: the level against which every group is measured."""
+
 HISTORY_KEYS = (
-    HistoryKey("network", (), None, HISTORY_WINDOWS_DAYS, _ALL),
-    HistoryKey("origin", ("origin",), "network", HISTORY_WINDOWS_DAYS, _ALL),
-    HistoryKey("carrier", ("carrier",), "network", HISTORY_WINDOWS_DAYS, _ALL),
-    HistoryKey("carrier_origin", ("carrier", "origin"), "carrier", HISTORY_WINDOWS_DAYS, _ALL),
-    HistoryKey("destination", ("destination",), "network", HISTORY_WINDOWS_DAYS, _ALL),
-    HistoryKey("route", ("origin", "destination"), "destination", HISTORY_WINDOWS_DAYS, _ALL),
-    HistoryKey(
-        "carrier_route",
-        ("carrier", "origin", "destination"),
-        "carrier_origin",
-        HISTORY_WINDOWS_DAYS,
-        _ALL,
-    ),
-    HistoryKey(
-        "flight",
-        ("carrier", "flight_number", "origin"),
-        "carrier_origin",
-        HISTORY_WINDOWS_DAYS,
-        _ALL,
-    ),
-    HistoryKey(
-        "origin_hour", ("origin", "scheduled_departure_hour"), "origin", HISTORY_WINDOWS_DAYS, _ALL
-    ),
+    HistoryKey("origin", ("origin",), NETWORK),
+    HistoryKey("carrier", ("carrier",), NETWORK),
+    HistoryKey("destination", ("destination",), NETWORK),
+    HistoryKey("carrier_origin", ("carrier", "origin"), "carrier"),
+    HistoryKey("origin_hour", ("origin", "scheduled_departure_hour"), "origin"),
+    HistoryKey("route", ("origin", "destination"), "destination"),
+    HistoryKey("carrier_route", ("carrier", "origin", "destination"), "carrier_origin"),
+    HistoryKey("flight", ("carrier", "flight_number", "origin"), "carrier_origin"),
 )
+"""Every parent stands before its children: rates are drawn toward rates already smoothed."""
 
 _PRIOR_FLIGHTS = 20
-_NETWORK_PRIOR = {
-    "late_share": 0.2,
-    "mean_delay_minutes": 5.0,
-    "cancelled_share": 0.02,
-    "mean_minutes_gained_en_route": 5.0,
-}
-# measure -> (numerator, denominator) among the integer sums below
-_MEASURES = {
-    "late_share": ("late", "arrived"),
-    "mean_delay_minutes": ("delay", "arrived"),
-    "cancelled_share": ("cancelled", "known"),
-    "mean_minutes_gained_en_route": ("gained", "arrived"),
-}
-_SUMS = ("known", "arrived", "late", "delay", "cancelled", "gained")
+"""Weight of the parent's rate, in flights: a group with 20 arrivals lies half-way."""
+
+_NETWORK_LATE_SHARE = 0.2
+_NETWORK_DELAY_MINUTES = 5.0
+"""What the network is drawn toward in its first days, when nothing at all is known."""
+
+_FLIGHT = ("carrier", "flight_number", "origin")
+_CARRIER_ROUTE = ("carrier", "origin", "destination")
+_DAY_AIRPORT = ("flight_date", "origin")
+_HISTORY_SUMS = ("arrived", "late", "delay_minutes")
+_AIRCRAFT_SUMS = ("seats", "seats_known", "year", "year_known")
+_HOLIDAY_HORIZON_DAYS = 15
+_ALL_FLIGHTS = "_all_flights"
 
 
 def build_features(
@@ -107,346 +95,451 @@ def build_features(
     *,
     history_lag_days: int = HISTORY_LAG_DAYS,
 ) -> pl.LazyFrame:
-    planned = scheduled.filter(pl.col("flight_date").is_between(first_day, last_day)).with_columns(
-        pl.lit(0, dtype=pl.Int8).alias("_everything")
-    )
+    """Features of every flight scheduled from `first_day` to `last_day`, both included.
+
+    Args:
+        scheduled: One row per scheduled flight; the schedule columns of `fct_flights`. Other days
+            may be there and are left out.
+        flights: `fct_flights`, with outcomes, of any dates: only what was known is used.
+        weather: The columns of `raw_weather`, at least for the days asked for.
+        aircraft: `dim_aircraft`, one row per `tail_number`.
+        first_day: First day to build.
+        last_day: Last day to build.
+        history_lag_days: Age in days of the newest outcome used. Anything but the default is for
+            trials: 1 uses outcomes that arrive after the prediction is made, 0 the flight's own.
+
+    Returns:
+        One row per scheduled flight, sorted by `scheduled_departure_at` and `flight_id`. Names
+        carry their unit; categories are strings, counts Int32, measures Float32; a value that is
+        not known is null.
+
+    Raises:
+        ValueError: `first_day` lies after `last_day`.
+    """
+    if first_day > last_day:
+        raise ValueError(
+            f"build flight_delays features: first_day {first_day} lies after last_day {last_day}; "
+            "pass the earlier day first"
+        )
+    in_range = pl.col("flight_date").is_between(first_day, last_day)
+    planned = scheduled.filter(in_range).with_columns(pl.lit(True).alias(_ALL_FLIGHTS))
+    # Each row looks back on its own from here; this filter only spares reading what no row may use.
     known = flights.filter(
-        (pl.col("flight_date") <= last_day - timedelta(days=history_lag_days))
-        & pl.col("has_outcome")
-    ).with_columns(pl.lit(0, dtype=pl.Int8).alias("_everything"))
-    frame = _schedule(planned)
-    frame = frame.join(_calendar(first_day, last_day), on="flight_date", how="left")
-    frame = frame.join(
-        _weather(weather.filter(pl.col("flight_date").is_between(first_day, last_day))),
-        left_on=["flight_date", "origin", "scheduled_departure_hour"],
-        right_on=["flight_date", "origin", "local_hour"],
-        how="left",
+        pl.col("has_outcome")
+        & (pl.col("flight_date") <= last_day - timedelta(days=history_lag_days))
+    ).with_columns(pl.lit(True).alias(_ALL_FLIGHTS))
+
+    frame = (
+        _schedule_features(planned)
+        .join(_calendar_features(first_day, last_day), on="flight_date", how="left")
+        .join(
+            _weather_features(weather.filter(in_range)),
+            left_on=[*_DAY_AIRPORT, "scheduled_departure_hour"],
+            right_on=[*_DAY_AIRPORT, "local_hour"],
+            how="left",
+        )
     )
-    frame = _history(frame, known, history_lag_days)
-    frame = _aircraft(frame, known, aircraft, history_lag_days)
-    return frame.drop("_everything").sort("scheduled_departure_at", "flight_id")
+    frame = _add_aircraft(frame, planned, known, aircraft, history_lag_days)
+    frame = _add_history(frame, planned, known, history_lag_days)
+    return frame.sort("scheduled_departure_at", "flight_id")
 
 
-def _count(*columns: str) -> pl.Expr:
-    return pl.len().over(*columns).cast(pl.Int32)
+# --- schedule and calendar --------------------------------------------------------------------
 
 
-def _schedule(planned: pl.LazyFrame) -> pl.LazyFrame:
+def _schedule_features(planned: pl.LazyFrame) -> pl.LazyFrame:
+    """What the schedule says of the flight and of the traffic around it."""
     departure = pl.col("scheduled_departure_at")
-    hour = "scheduled_departure_hour"
-    day = "flight_date"
+    day, hour = "flight_date", "scheduled_departure_hour"
+
+    def flights_sharing(*columns: str) -> pl.Expr:
+        return pl.len().over(columns).cast(pl.Int32)
+
+    def scheduled_earlier(*columns: str) -> pl.Expr:
+        return (departure.rank("min").over(columns).cast(pl.Int32) - 1).cast(pl.Int32)
+
+    origin_day_flights = flights_sharing(day, "origin")
     return planned.select(
-        "flight_date",
+        day,
         "flight_id",
         "scheduled_departure_at",
-        "_everything",
         "carrier",
-        "flight_number",
+        pl.col("flight_number").cast(pl.Int32),
         "origin",
         "destination",
-        pl.col("scheduled_departure_hour").cast(pl.Int32),
+        pl.col(hour).cast(pl.Int32),
+        (departure.dt.hour().cast(pl.Int32) * 60 + departure.dt.minute().cast(pl.Int32)).alias(
+            "scheduled_departure_minute_of_day"
+        ),
         pl.col("scheduled_arrival_hour").cast(pl.Int32),
-        (departure.dt.hour().cast(pl.Int32) * 60 + departure.dt.minute())
-        .cast(pl.Int32)
-        .alias("scheduled_departure_minute_of_day"),
+        # Both clocks are local, so a time zone lies in it: constant for a destination but for DST.
         (pl.col("scheduled_arrival_at") - departure)
         .dt.total_minutes()
         .cast(pl.Int32)
-        .alias("scheduled_block_minutes"),
+        .alias("scheduled_clock_minutes"),
         pl.col("distance_miles").cast(pl.Int32),
-        _count(day).alias("network_day_flights"),
-        _count(day, "origin").alias("origin_day_flights"),
-        _count(day, "origin", hour).alias("origin_hour_flights"),
-        _count(day, hour).alias("network_hour_flights"),
-        _count(day, "carrier", "origin").alias("carrier_origin_day_flights"),
-        _count(day, "carrier", "origin", hour).alias("carrier_origin_hour_flights"),
-        _count(day, "destination").alias("destination_day_flights"),
-        _count(day, "carrier", "origin", "destination").alias("carrier_route_day_flights"),
-        departure.rank("min").over(day, "origin").cast(pl.Int32).alias("origin_departures_before"),
-        departure.rank("min")
-        .over(day, "carrier", "origin")
-        .cast(pl.Int32)
-        .alias("carrier_origin_departures_before"),
+        flights_sharing(day).alias("network_day_flights"),
+        flights_sharing(day, hour).alias("network_hour_flights"),
+        origin_day_flights.alias("origin_day_flights"),
+        flights_sharing(day, "origin", hour).alias("origin_hour_flights"),
+        flights_sharing(day, "carrier", "origin").alias("carrier_origin_day_flights"),
+        flights_sharing(day, "carrier", "origin", hour).alias("carrier_origin_hour_flights"),
+        flights_sharing(day, "destination").alias("destination_day_flights"),
+        flights_sharing(day, *_CARRIER_ROUTE).alias("carrier_route_day_flights"),
+        scheduled_earlier(day, "origin").alias("origin_earlier_flights"),
+        scheduled_earlier(day, "carrier", "origin").alias("carrier_origin_earlier_flights"),
+        (scheduled_earlier(day, "origin") / origin_day_flights)
+        .cast(pl.Float32)
+        .alias("origin_day_elapsed_share"),
     )
 
 
-def federal_holidays(year: int) -> list[date]:
-    def nth(month: int, weekday: int, n: int) -> date:
+def federal_holidays(year: int) -> tuple[date, ...]:
+    """The federal holidays of the United States in one year, on the day itself, in order.
+
+    Args:
+        year: Calendar year; Juneteenth counts from 2021 on.
+
+    Returns:
+        The dates by the rules of 5 U.S.C. 6103(a), without the days observed in their stead when
+        one falls on a weekend (people travel around the holiday itself).
+    """
+
+    def nth_weekday(month: int, isoweekday: int, n: int) -> date:
         first = date(year, month, 1)
-        return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (n - 1))
+        return first + timedelta(days=(isoweekday - first.isoweekday()) % 7 + 7 * (n - 1))
 
-    last_may = date(year, 5, 31)
-    out = [
+    last_of_may = date(year, 5, 31)
+    monday, thursday = 1, 4
+    return (
         date(year, 1, 1),
-        nth(1, 0, 3),
-        nth(2, 0, 3),
-        last_may - timedelta(days=last_may.weekday()),
+        nth_weekday(1, monday, 3),  # Martin Luther King, Jr.
+        nth_weekday(2, monday, 3),  # Washington's Birthday
+        last_of_may - timedelta(days=last_of_may.isoweekday() - monday),  # Memorial Day
+        *((date(year, 6, 19),) if year >= 2021 else ()),
         date(year, 7, 4),
-        nth(9, 0, 1),
-        nth(10, 0, 2),
+        nth_weekday(9, monday, 1),  # Labor Day
+        nth_weekday(10, monday, 2),  # Columbus Day
         date(year, 11, 11),
-        nth(11, 3, 4),
+        nth_weekday(11, thursday, 4),  # Thanksgiving
         date(year, 12, 25),
-    ]
-    return out
-
-
-def _calendar(first_day: date, last_day: date) -> pl.LazyFrame:
-    hol = sorted(
-        h for y in range(first_day.year - 1, last_day.year + 2) for h in federal_holidays(y)
     )
-    days = [first_day + timedelta(days=i) for i in range((last_day - first_day).days + 1)]
-    near = [min(((d - h).days for h in hol), key=lambda n: (abs(n), n)) for d in days]
+
+
+def _calendar_features(first_day: date, last_day: date) -> pl.LazyFrame:
+    """Weekday and distance to holidays.
+
+    The day of the year and the month are left out on purpose: a model that has seen January to
+    August can only misread a September.
+    """
+    holidays = [
+        holiday
+        for year in range(first_day.year - 1, last_day.year + 2)
+        for holiday in federal_holidays(year)
+    ]
+    days = [first_day + timedelta(days=n) for n in range((last_day - first_day).days + 1)]
+    since = [min((day - holiday).days for holiday in holidays if holiday <= day) for day in days]
+    until = [min((holiday - day).days for holiday in holidays if holiday >= day) for day in days]
     return pl.LazyFrame(
         {
             "flight_date": days,
-            "weekday": [d.isoweekday() for d in days],
-            "day_of_year": [d.timetuple().tm_yday for d in days],
-            "month": [d.month for d in days],
-            "days_since_holiday": [min(min((d - h).days for h in hol if h <= d), 15) for d in days],
-            "days_to_holiday": [min(min((h - d).days for h in hol if h >= d), 15) for d in days],
-            "days_from_nearest_holiday": [max(min(n, 8), -8) for n in near],
+            "weekday": [day.isoweekday() for day in days],
+            "days_since_holiday": [min(n, _HOLIDAY_HORIZON_DAYS) for n in since],
+            "days_until_holiday": [min(n, _HOLIDAY_HORIZON_DAYS) for n in until],
         },
         schema={
             "flight_date": pl.Date,
             "weekday": pl.Int32,
-            "day_of_year": pl.Int32,
-            "month": pl.Int32,
             "days_since_holiday": pl.Int32,
-            "days_to_holiday": pl.Int32,
-            "days_from_nearest_holiday": pl.Int32,
+            "days_until_holiday": pl.Int32,
         },
     )
 
 
-def _weather(weather: pl.LazyFrame) -> pl.LazyFrame:
-    day = ["flight_date", "origin"]
-    hours = pl.LazyFrame({"local_hour": list(range(24))}, schema={"local_hour": pl.Int32})
-    once = weather.sort("hour_utc").unique(
-        ["flight_date", "origin", "local_hour"], keep="first", maintain_order=True
+# --- weather ----------------------------------------------------------------------------------
+
+
+def _weather_features(weather: pl.LazyFrame) -> pl.LazyFrame:
+    """The weather of each airport and local hour, and of the hours and the day around it.
+
+    Rain is summed as hundredths of an inch, the unit it is measured in, so that its sums are exact.
+    A missing hour takes the values of one up to three hours before; the hour that a clock shows
+    twice in autumn counts once, as it was first.
+    """
+    carried = (
+        "temperature_fahrenheit",
+        "dew_point_fahrenheit",
+        "relative_humidity_percent",
+        "wind_direction_degrees",
+        "wind_speed_mph",
+        "pressure_millibars",
+        "visibility_miles",
     )
-    values = {
-        "temperature_fahrenheit": "temperature_fahrenheit",
-        "relative_humidity_percent": "relative_humidity_percent",
-        "dew_point_fahrenheit": "dew_point_fahrenheit",
-        "wind_direction_degrees": "wind_direction_degrees",
-        "wind_speed_mph": "wind_speed_mph",
-        "wind_gust_mph": "wind_gust_mph",
-        "precipitation_inches": "precipitation_inches",
-        "pressure_millibars": "pressure_millibars",
-        "visibility_miles": "visibility_miles",
-    }
+    observed = (
+        weather.select(
+            *_DAY_AIRPORT,
+            pl.col("local_hour").cast(pl.Int32),
+            "hour_utc",
+            *carried,
+            "wind_gust_mph",
+            "precipitation_inches",
+        )
+        .sort("hour_utc", "origin")
+        .unique([*_DAY_AIRPORT, "local_hour"], keep="first", maintain_order=True)
+        .drop("hour_utc")
+    )
+    hours = pl.LazyFrame({"local_hour": range(24)}, schema={"local_hour": pl.Int32})
     grid = (
-        once.select(day)
+        observed.select(_DAY_AIRPORT)
         .unique()
         .join(hours, how="cross")
-        .join(
-            once.with_columns(pl.col("local_hour").cast(pl.Int32)),
-            on=[*day, "local_hour"],
-            how="left",
-        )
-        .sort(*day, "local_hour")
+        .join(observed, on=[*_DAY_AIRPORT, "local_hour"], how="left")
+        .sort(*_DAY_AIRPORT, "local_hour")
         .with_columns(
-            pl.col(c).forward_fill(3).over(day)
-            for c in values
-            if c not in ("wind_gust_mph", "precipitation_inches")
-        )
-        .with_columns(
-            (pl.col("precipitation_inches").fill_null(0) * 100).round().cast(pl.Int64).alias("p")
-        )
-    )
-    gust = pl.coalesce("wind_gust_mph", "wind_speed_mph")
-
-    def ahead(e: pl.Expr, how: str, n: int) -> pl.Expr:
-        parts = [e.shift(-i).over(day) for i in range(n + 1)]
-        return {"max": pl.max_horizontal, "min": pl.min_horizontal, "sum": pl.sum_horizontal}[how](
-            parts
-        )
-
-    def around(e: pl.Expr, how: str, n: int) -> pl.Expr:
-        parts = [e.shift(-i).over(day) for i in range(-n, n + 1)]
-        return {"max": pl.max_horizontal, "min": pl.min_horizontal, "sum": pl.sum_horizontal}[how](
-            parts
-        )
-
-    v, p, s, t, pr = (
-        pl.col("visibility_miles"),
-        pl.col("p"),
-        pl.col("wind_speed_mph"),
-        pl.col("temperature_fahrenheit"),
-        pl.col("pressure_millibars"),
-    )
-    reg = ["flight_date", "local_hour"]
-    return grid.select(
-        *day,
-        "local_hour",
-        *(pl.col(c).cast(pl.Float32).alias(n) for c, n in values.items()),
-        (t - pl.col("dew_point_fahrenheit")).cast(pl.Float32).alias("dew_spread"),
-        gust.max().over(day).cast(pl.Float32).alias("day_max_gust"),
-        s.max().over(day).cast(pl.Float32).alias("day_max_wind"),
-        p.sum().over(day).cast(pl.Int32).alias("day_precip"),
-        v.min().over(day).cast(pl.Float32).alias("day_min_vis"),
-        pr.min().over(day).cast(pl.Float32).alias("day_min_pressure"),
-        t.max().over(day).cast(pl.Float32).alias("day_max_temp"),
-        t.min().over(day).cast(pl.Float32).alias("day_min_temp"),
-        (v < 3).sum().over(day).cast(pl.Int32).alias("day_low_vis_hours"),
-        gust.cum_max().over(day).cast(pl.Float32).alias("sofar_max_gust"),
-        p.cum_sum().over(day).cast(pl.Int32).alias("sofar_precip"),
-        v.cum_min().over(day).cast(pl.Float32).alias("sofar_min_vis"),
-        around(p, "sum", 3).cast(pl.Int32).alias("around_precip"),
-        around(v, "min", 3).cast(pl.Float32).alias("around_min_vis"),
-        around(gust, "max", 3).cast(pl.Float32).alias("around_max_gust"),
-        ahead(p, "sum", 5).cast(pl.Int32).alias("ahead_precip"),
-        ahead(v, "min", 5).cast(pl.Float32).alias("ahead_min_vis"),
-        p.sum().over(reg).cast(pl.Int32).alias("region_precip"),
-        v.min().over(reg).cast(pl.Float32).alias("region_min_vis"),
-        p.sum().over("flight_date").cast(pl.Int32).alias("region_day_precip"),
-        pl.col("relative_humidity_percent")
-        .max()
-        .over(day)
-        .cast(pl.Float32)
-        .alias("day_max_humidity"),
-    )
-
-
-def _cumulative(known: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
-    arrived = pl.col("is_late").is_not_null()
-    return (
-        known.group_by(*columns, "flight_date")
-        .agg(
-            pl.len().cast(pl.Int64).alias("known"),
-            arrived.cast(pl.Int64).sum().alias("arrived"),
-            pl.col("is_late").cast(pl.Int64).sum().alias("late"),
-            pl.when(arrived).then("arrival_delay_minutes").cast(pl.Int64).sum().alias("delay"),
-            pl.col("is_cancelled").cast(pl.Int64).sum().alias("cancelled"),
-            pl.when(arrived)
-            .then(pl.col("departure_delay_minutes") - pl.col("arrival_delay_minutes"))
+            pl.col(carried).forward_fill(3).over(_DAY_AIRPORT),
+            (pl.col("precipitation_inches").fill_null(0) * 100)
+            .round()
             .cast(pl.Int64)
-            .sum()
-            .alias("gained"),
+            .alias("rain"),
         )
-        .sort("flight_date", *columns)
-        .with_columns(pl.col(_SUMS).cum_sum().over(*columns))
+        .with_columns(pl.coalesce("wind_gust_mph", "wind_speed_mph").alias("gust"))
+    )
+    rain, gust = pl.col("rain"), pl.col("gust")
+    sight, pressure = pl.col("visibility_miles"), pl.col("pressure_millibars")
+
+    def within(
+        value: pl.Expr, combine: Callable[[list[pl.Expr]], pl.Expr], offsets: Sequence[int]
+    ) -> pl.Expr:
+        return combine([value.shift(-hours).over(_DAY_AIRPORT) for hours in offsets])
+
+    def inches(hundredths: pl.Expr) -> pl.Expr:
+        return hundredths / 100
+
+    around, ahead = range(-3, 4), range(6)
+    network_hour = ("flight_date", "local_hour")
+    measures = {
+        **{name: pl.col(name) for name in carried},
+        "wind_gust_mph": pl.col("wind_gust_mph"),
+        "precipitation_inches": pl.col("precipitation_inches"),
+        "dew_point_depression_fahrenheit": pl.col("temperature_fahrenheit")
+        - pl.col("dew_point_fahrenheit"),
+        "day_max_wind_gust_mph": gust.max().over(_DAY_AIRPORT),
+        "day_max_wind_speed_mph": pl.col("wind_speed_mph").max().over(_DAY_AIRPORT),
+        "day_max_relative_humidity_percent": pl.col("relative_humidity_percent")
+        .max()
+        .over(_DAY_AIRPORT),
+        "day_min_visibility_miles": sight.min().over(_DAY_AIRPORT),
+        "day_min_pressure_millibars": pressure.min().over(_DAY_AIRPORT),
+        "day_precipitation_inches": inches(rain.sum().over(_DAY_AIRPORT)),
+        "pressure_below_day_max_millibars": pressure.max().over(_DAY_AIRPORT) - pressure,
+        "so_far_max_wind_gust_mph": gust.cum_max().over(_DAY_AIRPORT),
+        "so_far_min_visibility_miles": sight.cum_min().over(_DAY_AIRPORT),
+        "so_far_precipitation_inches": inches(rain.cum_sum().over(_DAY_AIRPORT)),
+        "around_max_wind_gust_mph": within(gust, pl.max_horizontal, around),
+        "around_min_visibility_miles": within(sight, pl.min_horizontal, around),
+        "around_precipitation_inches": inches(within(rain, pl.sum_horizontal, around)),
+        "ahead_min_visibility_miles": within(sight, pl.min_horizontal, ahead),
+        "ahead_precipitation_inches": inches(within(rain, pl.sum_horizontal, ahead)),
+        "network_hour_min_visibility_miles": sight.min().over(network_hour),
+        "network_hour_precipitation_inches": inches(rain.sum().over(network_hour)),
+        "network_day_precipitation_inches": inches(rain.sum().over("flight_date")),
+    }
+    return grid.select(
+        *_DAY_AIRPORT,
+        "local_hour",
+        *(measure.cast(pl.Float32).alias(name) for name, measure in measures.items()),
+        (sight < 3)
+        .cast(pl.Int32)
+        .sum()
+        .over(_DAY_AIRPORT)
+        .cast(pl.Int32)
+        .alias("day_low_visibility_hours"),
     )
 
 
-def _history(frame: pl.LazyFrame, known: pl.LazyFrame, lag: int) -> pl.LazyFrame:
-    for key in HISTORY_KEYS:
-        by = list(key.columns) or ["_everything"]
-        sums = (
-            _cumulative(known, by)
-            .with_columns(pl.col("flight_date").alias("_day"))
-            .drop("flight_date")
-            .sort("_day")
-        )
-        groups = frame.select(*by, "flight_date").unique()
-
-        def at(groups: pl.LazyFrame, days: int, suffix: str) -> pl.LazyFrame:
-            return (
-                groups.with_columns(pl.col("flight_date").dt.offset_by(f"-{days}d").alias("_at"))
-                .sort("_at")
-                .join_asof(
-                    sums.rename({s: s + suffix for s in _SUMS}),
-                    left_on="_at",
-                    right_on="_day",
-                    by=by,
-                    strategy="backward",
-                    check_sortedness=False,
-                )
-                .with_columns(pl.col([s + suffix for s in _SUMS]).fill_null(0))
-                .drop("_at", "_day", strict=False)
-            )
-
-        groups = at(groups, lag, "")
-        for w in key.windows_days:
-            groups = at(groups, lag + w, f"_{w}")
-        groups = groups.select(
-            *by,
-            "flight_date",
-            *(
-                (pl.col(s) - pl.col(f"{s}_{w}")).alias(f"_{key.name}_{s}_{w}")
-                for w in key.windows_days
-                for s in _SUMS
-            ),
-        )
-        frame = frame.join(groups, on=[*by, "flight_date"], how="left")
-        exprs = []
-        for w in key.windows_days:
-            for m in key.measures:
-                num, den = _MEASURES[m]
-                prior = (
-                    pl.col(f"_{key.parent}_{m}_{w}") if key.parent else pl.lit(_NETWORK_PRIOR[m])
-                )
-                exprs.append(
-                    (
-                        (pl.col(f"_{key.name}_{num}_{w}") + prior * _PRIOR_FLIGHTS)
-                        / (pl.col(f"_{key.name}_{den}_{w}") + _PRIOR_FLIGHTS)
-                    ).alias(f"_{key.name}_{m}_{w}")
-                )
-        frame = frame.with_columns(exprs)
-    out = [
-        pl.col(f"_{k.name}_{m}_{w}").cast(pl.Float32).alias(f"{k.name}_{m}_{w}d")
-        for k in HISTORY_KEYS
-        for m in k.measures
-        for w in k.windows_days
-    ]
-    out += [
-        pl.col(f"_{k.name}_known_{w}").cast(pl.Int32).alias(f"{k.name}_known_{w}d")
-        for k in HISTORY_KEYS
-        for w in k.windows_days
-    ]
-    return frame.with_columns(out).select(
-        pl.exclude("^_(network|origin|carrier|destination|route|flight).*$")
-    )
+# --- history ----------------------------------------------------------------------------------
 
 
-def _aircraft(
-    frame: pl.LazyFrame, known: pl.LazyFrame, aircraft: pl.LazyFrame, lag: int
+def _sums_before(
+    groups: pl.LazyFrame, daily: pl.LazyFrame, by: Sequence[str], sums: Sequence[str], days: int
 ) -> pl.LazyFrame:
-    flown = known.filter(pl.col("tail_number").is_not_null() & ~pl.col("is_cancelled"))
-    by = ["carrier", "flight_number", "origin"]
-    latest = flown.select(*by, pl.col("flight_date").alias("_day"), "tail_number").sort("_day")
-    groups = (
-        frame.select(*by, "flight_date")
-        .unique()
-        .with_columns(pl.col("flight_date").dt.offset_by(f"-{lag}d").alias("_at"))
-        .sort("_at")
-    )
-    exp = (
-        groups.join_asof(
-            latest,
-            left_on="_at",
+    """Totals of each group from the beginning through `flight_date` - `days`; 0 where none."""
+    return (
+        groups.with_columns((pl.col("flight_date") - pl.duration(days=days)).alias("_through"))
+        .sort("_through")
+        .join_asof(
+            daily,
+            left_on="_through",
             right_on="_day",
-            by=by,
+            by=list(by),
+            strategy="backward",
+            # Both sides are sorted just before; with `by`, Polars cannot see it and would warn.
+            check_sortedness=False,
+        )
+        .with_columns(pl.col(sums).fill_null(0))
+        .select(*by, "flight_date", *sums)
+    )
+
+
+def _cumulative(daily: pl.LazyFrame, by: Sequence[str], sums: Sequence[str]) -> pl.LazyFrame:
+    """Turn one row per group and day into the running totals of each group."""
+    return daily.sort("_day").with_columns(pl.col(sums).cum_sum().over(by))
+
+
+def _window_sums(
+    planned: pl.LazyFrame, known: pl.LazyFrame, by: Sequence[str], lag: int
+) -> pl.LazyFrame:
+    """Arrivals, late arrivals and minutes of delay of each group, in each trailing window."""
+    arrived = pl.col("is_late").is_not_null()
+    daily = known.group_by(*by, pl.col("flight_date").alias("_day")).agg(
+        arrived.cast(pl.Int64).sum().alias("arrived"),
+        pl.col("is_late").cast(pl.Int64).sum().alias("late"),
+        pl.col("arrival_delay_minutes").filter(arrived).cast(pl.Int64).sum().alias("delay_minutes"),
+    )
+    totals = _cumulative(daily, by, _HISTORY_SUMS)
+    groups = planned.select(*by, "flight_date").unique()
+    result = _sums_before(groups, totals, by, _HISTORY_SUMS, lag)
+    for days in HISTORY_WINDOWS_DAYS:
+        earlier = _sums_before(groups, totals, by, _HISTORY_SUMS, lag + days)
+        result = result.join(
+            earlier, on=[*by, "flight_date"], how="left", suffix=f"_{days}"
+        ).with_columns(
+            (pl.col(name) - pl.col(f"{name}_{days}")).alias(f"{name}_{days}")
+            for name in _HISTORY_SUMS
+        )
+    return result.drop(_HISTORY_SUMS)
+
+
+def _add_history(
+    frame: pl.LazyFrame, planned: pl.LazyFrame, known: pl.LazyFrame, lag: int
+) -> pl.LazyFrame:
+    """Add how much later than the network each grouping of the flight has been of late.
+
+    The network's own level is added too, but the groups are given as their distance from it: a
+    model trained on a bad spring would otherwise read a good autumn as a list of good carriers.
+    """
+    frame = frame.with_columns(pl.lit(True).alias(_ALL_FLIGHTS))
+    network = HistoryKey(NETWORK, (_ALL_FLIGHTS,), "")
+    smoothed: list[pl.Expr] = []
+    for key in (network, *HISTORY_KEYS):
+        sums = _window_sums(planned, known, key.columns, lag).rename(
+            lambda name, prefix=key.name: (
+                f"_{prefix}_{name}" if name.startswith(_HISTORY_SUMS) else name
+            )
+        )
+        frame = frame.join(sums, on=[*key.columns, "flight_date"], how="left")
+        rates = []
+        for days in HISTORY_WINDOWS_DAYS:
+            flown = pl.col(f"_{key.name}_arrived_{days}") + _PRIOR_FLIGHTS
+            for measure, total, start in (
+                ("late_share", "late", _NETWORK_LATE_SHARE),
+                ("delay", "delay_minutes", _NETWORK_DELAY_MINUTES),
+            ):
+                prior = pl.col(f"_{key.parent}_{measure}_{days}") if key.parent else pl.lit(start)
+                rate = (pl.col(f"_{key.name}_{total}_{days}") + prior * _PRIOR_FLIGHTS) / flown
+                rates.append(rate.alias(f"_{key.name}_{measure}_{days}"))
+        frame = frame.with_columns(rates)
+    for days in HISTORY_WINDOWS_DAYS:
+        for measure, label in (("late_share", "late_share"), ("delay", "delay_minutes")):
+            level = pl.col(f"_{NETWORK}_{measure}_{days}")
+            smoothed.append(level.cast(pl.Float32).alias(f"{NETWORK}_{label}_{days}d"))
+            smoothed.extend(
+                (pl.col(f"_{key.name}_{measure}_{days}") - level)
+                .cast(pl.Float32)
+                .alias(f"{key.name}_excess_{label}_{days}d")
+                for key in HISTORY_KEYS
+            )
+    return frame.with_columns(smoothed).drop(pl.selectors.starts_with("_"))
+
+
+# --- aircraft ---------------------------------------------------------------------------------
+
+
+def _add_aircraft(
+    frame: pl.LazyFrame,
+    planned: pl.LazyFrame,
+    known: pl.LazyFrame,
+    aircraft: pl.LazyFrame,
+    lag: int,
+) -> pl.LazyFrame:
+    """Add the aircraft that is to be expected: the one that last flew the flight's number.
+
+    Which aircraft flies is known only afterwards. Where the last one is not known or not in the
+    register, its seats and age are the mean of what the carrier has flown on the route so far.
+    """
+    register = aircraft.select(
+        "tail_number",
+        pl.col("seats").cast(pl.Int64),
+        pl.col("manufactured_year").cast(pl.Int64).alias("year"),
+        pl.col("manufacturer").alias("aircraft_manufacturer"),
+    )
+    flown = known.filter(pl.col("tail_number").is_not_null() & ~pl.col("is_cancelled"))
+    latest = flown.select(*_FLIGHT, pl.col("flight_date").alias("_day"), "tail_number").sort(
+        "_day", "tail_number"
+    )
+    expected = (
+        planned.select(*_FLIGHT, "flight_date")
+        .unique()
+        .with_columns((pl.col("flight_date") - pl.duration(days=lag)).alias("_through"))
+        .sort("_through")
+        .join_asof(
+            latest,
+            left_on="_through",
+            right_on="_day",
+            by=list(_FLIGHT),
             strategy="backward",
             check_sortedness=False,
         )
+        .join(register, on="tail_number", how="left", validate="m:1")
         .select(
-            *by,
+            *_FLIGHT,
             "flight_date",
             pl.col("tail_number").alias("expected_tail_number"),
-            (pl.col("flight_date") - pl.col("_day" if True else ""))
-            .dt.total_days()
-            .cast(pl.Int32)
-            .alias("aircraft_seen_days_ago")
-            if False
-            else pl.lit(None, dtype=pl.Int32).alias("x"),
+            "aircraft_manufacturer",
+            pl.col("seats").alias("_expected_seats"),
+            pl.col("year").alias("_expected_year"),
         )
-        .drop("x")
     )
-    specs = aircraft.select(
-        pl.col("tail_number").alias("expected_tail_number"),
-        pl.col("seats").cast(pl.Float32).alias("aircraft_seats"),
-        pl.col("manufactured_year").cast(pl.Int32).alias("aircraft_year"),
-        pl.col("manufacturer").alias("aircraft_manufacturer"),
+    daily = (
+        flown.join(register, on="tail_number", how="inner", validate="m:1")
+        .group_by(*_CARRIER_ROUTE, pl.col("flight_date").alias("_day"))
+        .agg(
+            pl.col("seats").sum(),
+            pl.col("seats").count().cast(pl.Int64).alias("seats_known"),
+            pl.col("year").sum(),
+            pl.col("year").count().cast(pl.Int64).alias("year_known"),
+        )
+    )
+    usual = _sums_before(
+        planned.select(*_CARRIER_ROUTE, "flight_date").unique(),
+        _cumulative(daily, _CARRIER_ROUTE, _AIRCRAFT_SUMS),
+        _CARRIER_ROUTE,
+        _AIRCRAFT_SUMS,
+        lag,
+    ).select(
+        *_CARRIER_ROUTE,
+        "flight_date",
+        # 0 / 0 is NaN in Polars, and NaN is not null: say so.
+        *(
+            pl.when(pl.col(f"{name}_known") > 0)
+            .then(pl.col(name) / pl.col(f"{name}_known"))
+            .alias(f"_usual_{name}")
+            for name in ("seats", "year")
+        ),
     )
     return (
-        frame.join(exp, on=[*by, "flight_date"], how="left")
-        .join(specs, on="expected_tail_number", how="left")
+        frame.join(expected, on=[*_FLIGHT, "flight_date"], how="left")
+        .join(usual, on=[*_CARRIER_ROUTE, "flight_date"], how="left")
         .with_columns(
-            (pl.col("flight_date").dt.year() - pl.col("aircraft_year"))
+            pl.coalesce(pl.col("_expected_seats").cast(pl.Float64), "_usual_seats")
             .cast(pl.Float32)
-            .alias("aircraft_age_years")
+            .alias("aircraft_seats"),
+            (
+                pl.col("flight_date").dt.year()
+                - pl.coalesce(pl.col("_expected_year").cast(pl.Float64), "_usual_year")
+            )
+            .cast(pl.Float32)
+            .alias("aircraft_age_years"),
         )
-        .drop("aircraft_year")
+        .drop("_expected_seats", "_expected_year", "_usual_seats", "_usual_year")
     )

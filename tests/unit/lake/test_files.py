@@ -17,7 +17,6 @@ from analytics_platform.lake.files import (
     FileCorruptError,
     FileNotStoredError,
     FileStore,
-    ui_path,
 )
 
 CONTENT = b"<html>report</html>"
@@ -40,7 +39,7 @@ def test_a_file_lies_under_its_hash_and_is_read_back(store):
     assert files_below(store.root) == [f"{SHA256[:2]}/{SHA256}/drift.html"]
     assert stored.path.read_bytes() == CONTENT
     assert store.get(SHA256, "drift.html") == CONTENT
-    assert ui_path(stored) == f"/files/{SHA256}/drift.html"
+    assert FileStore.ui_path(stored) == f"/files/{SHA256}/drift.html"
 
 
 def test_a_stored_file_is_read_only_and_putting_it_again_leaves_it_alone(store):

@@ -1,0 +1,132 @@
+"""Pictures of a model for people, as PNG, drawn by Altair without a browser."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+WIDTH, HEIGHT = 520, 320
+SCALE = 1.5
+CURVE_POINTS = 200
+MOST_FEATURES = 20
+
+
+def calibration_plot(table: pl.DataFrame) -> bytes:
+    """Observed share against mean score; on the diagonal a probability means what it says.
+
+    Args:
+        table: As `calibration_table` gives it.
+    """
+    import altair as alt
+
+    most = max(table["mean_score"].max() or 0, table["observed_share"].max() or 0, 0.01)  # type: ignore[type-var]
+    diagonal = alt.Chart(_values(pl.DataFrame({"x": [0.0, most], "y": [0.0, most]})))
+    bins = alt.Chart(_values(table)).encode(
+        x=alt.X("mean_score:Q", title="mean predicted probability", axis=alt.Axis(format=".0%")),
+        y=alt.Y("observed_share:Q", title="share that came true", axis=alt.Axis(format=".0%")),
+    )
+    chart = (
+        diagonal.mark_line(color="#9aa0a6", strokeDash=[4, 4]).encode(x="x:Q", y="y:Q")
+        + bins.mark_line(color="#1f5fa8")
+        + bins.mark_point(color="#1f5fa8", filled=True, size=60)
+    )
+    return _png(chart, "Calibration on the hold-out, ten bins of equal count")
+
+
+def roc_plot(label: pl.Series, scores: Mapping[str, pl.Series]) -> bytes:
+    """The ROC curve of one or more scores of the same rows.
+
+    Args:
+        label: What happened, boolean.
+        scores: A probability series by the name to show.
+    """
+    import altair as alt
+
+    curves = pl.concat(
+        _roc_points(label, score).with_columns(score=pl.lit(name)) for name, score in scores.items()
+    )
+    lines = (
+        alt.Chart(_values(curves))
+        .mark_line()
+        .encode(
+            x=alt.X("false_share:Q", title="share of the others flagged"),
+            y=alt.Y("true_share:Q", title="share of the true found"),
+            color=alt.Color(
+                "score:N",
+                title=None,
+                sort=list(scores),
+                scale=alt.Scale(range=["#1f5fa8", "#c4721a", "#3d8a4f"]),
+                legend=alt.Legend(orient="bottom-right"),
+            ),
+            order="false_share:Q",
+        )
+    )
+    chance = (
+        alt.Chart(_values(pl.DataFrame({"x": [0.0, 1.0], "y": [0.0, 1.0]})))
+        .mark_line(color="#9aa0a6", strokeDash=[4, 4])
+        .encode(x="x:Q", y="y:Q")
+    )
+    return _png(chance + lines, "ROC on the hold-out")
+
+
+def importance_plot(importance: pl.DataFrame) -> bytes:
+    """The features that helped most.
+
+    Args:
+        importance: Columns `feature` and `gain`.
+    """
+    import altair as alt
+
+    shares = (
+        importance.with_columns(share=pl.col("gain") / pl.col("gain").sum())
+        .sort("share", descending=True)
+        .head(MOST_FEATURES)
+    )
+    chart = (
+        alt.Chart(_values(shares))
+        .mark_bar(color="#1f5fa8")
+        .encode(
+            x=alt.X("share:Q", title="share of total gain", axis=alt.Axis(format=".0%")),
+            y=alt.Y("feature:N", title=None, sort="-x", axis=alt.Axis(labelLimit=320)),
+        )
+    )
+    return _png(chart, f"The {shares.height} most useful features", height=20 * shares.height)
+
+
+def _roc_points(label: pl.Series, score: pl.Series) -> pl.DataFrame:
+    """The curve's corners, thinned to what a picture can show."""
+    corners = (
+        pl.DataFrame({"label": label.cast(pl.Int64), "score": score})
+        .group_by("score")
+        .agg(true=pl.col("label").sum(), rows=pl.len())
+        .sort("score", descending=True)
+        .select(
+            true_share=pl.col("true").cum_sum() / pl.col("true").sum(),
+            false_share=(pl.col("rows") - pl.col("true")).cum_sum()
+            / (pl.col("rows") - pl.col("true")).sum(),
+        )
+    )
+    step = max(1, corners.height // CURVE_POINTS)
+    start = pl.DataFrame({"true_share": [0.0], "false_share": [0.0]})
+    return pl.concat([start, corners.gather_every(step), corners.tail(1)])
+
+
+def _values(frame: pl.DataFrame) -> Any:
+    import altair as alt
+
+    return alt.Data(values=frame.to_dicts())
+
+
+def _png(chart: Any, title: str, height: int = HEIGHT) -> bytes:
+    file = io.BytesIO()
+    (
+        chart.properties(width=WIDTH, height=height, title=title)
+        .configure(background="white", padding=12)
+        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal")
+        .configure_title(fontSize=14, anchor="start")
+        .save(file, format="png", scale_factor=SCALE)
+    )
+    return file.getvalue()
