@@ -24,7 +24,7 @@ test-all: $(VENV)/.installed-dev ## every test
 check: $(VENV)/.installed-dev ## lint, format, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/basedpyright
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev

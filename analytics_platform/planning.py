@@ -31,8 +31,9 @@ class Node:
         cadence: How it is partitioned.
         role: A source is behind when files wait; a model is trained once it can be, and again only
             on request; the release comes last; any other table follows its upstreams.
-        upstreams: Assets that it reads for the same partition. History read by a lagged window is
-            not among them: it does not make a past partition stale.
+        upstreams: Assets that it reads for the same partition.
+        history: Daily assets of which it reads earlier days. A newer past does not make a
+            partition stale, but a past that fails a check bars what would be built on it.
         needs_days: First and last day that must stand in every daily upstream before it can run.
     """
 
@@ -41,6 +42,7 @@ class Node:
     role: Role
     upstreams: tuple[str, ...]
     needs_days: tuple[dt.date, dt.date] | None = None
+    history: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,15 +122,14 @@ def _candidates(
         if node.role in {"source", "table"} and behind[node.name]:
             by_cadence[node.cadence].append(node)
 
-    daily = _grouped(by_cadence["daily"], behind, step=1)
-    whole = [node.name for node in by_cadence["whole"]]
-    for position, (first, last, assets) in enumerate(daily):
-        # Tables without partitions are rebuilt once, with the last range.
-        together = [*assets, *whole] if position == len(daily) - 1 else assets
+    # A run has one cadence: Dagster would plan every partition of a range for tables without any.
+    # References go first, because days are joined with them.
+    if by_cadence["whole"]:
+        names = [node.name for node in by_cadence["whole"]]
+        yield _planned("whole", _ordered(nodes, names), WHOLE, WHOLE, "tables are behind", state)
+    for first, last, assets in _grouped(by_cadence["daily"], behind, step=1):
         days = 1 + (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days
-        yield _planned("daily", _ordered(nodes, together), first, last, f"{days} days", state)
-    if whole and not daily:
-        yield _planned("whole", _ordered(nodes, whole), WHOLE, WHOLE, "tables are behind", state)
+        yield _planned("daily", _ordered(nodes, assets), first, last, f"{days} days", state)
     for node in nodes:
         if node.role == "model" and behind[node.name]:
             yield _planned("whole", (node.name,), WHOLE, WHOLE, "no model is trained yet", state)
@@ -163,7 +164,9 @@ def _behind(nodes: Sequence[Node], state: ProductState) -> dict[str, set[str]]:
         elif node.cadence == "weekly":
             behind[node.name] = _weeks_behind(node, upstreams, state)
         else:
-            behind[node.name] = _days_behind(node, upstreams, behind, state) - above
+            days = _days_behind(node, upstreams, behind, state) - above
+            unsound = _first_unsound_day(node, behind, state)
+            behind[node.name] = {day for day in days if unsound is None or day <= unsound}
         barred[node.name] = above | (state.failing.get(node.name, set()) - behind[node.name])
     return behind
 
@@ -179,6 +182,23 @@ def _days_behind(
             days |= behind[up.name]
             days |= {day for day, snapshot in above.items() if snapshot > written.get(day, -1)}
     return days
+
+
+def _first_unsound_day(
+    node: Node, behind: Mapping[str, set[str]], state: ProductState
+) -> str | None:
+    """The first day of the history that stands and fails a check; nothing later is built on it.
+
+    A day that is missing from the history, because its file never came or cannot be read, is no
+    such day: history is made of what is known.
+    """
+    days = [
+        day
+        for name in node.history
+        for day in state.failing.get(name, set()) - behind.get(name, set())
+        if day == WHOLE or day in state.writes.get(name, {})
+    ]
+    return min(days, default=None)
 
 
 def _whole_behind(
@@ -199,10 +219,16 @@ def _can_run(
 
     A day may lack one of several daily upstreams (its weather never came), but a table that was
     never written cannot be read. A new reference table or model is used for partitions to come;
-    it does not make past ones stale, or every correction of a name would remake the year.
+    it does not make past ones stale, or every correction of a name would remake the year. A table
+    without partitions waits until the days it is made of are no longer behind.
     """
+    if node.cadence == "whole" and any(
+        up.cadence == "daily" and behind[up.name] for up in upstreams
+    ):
+        return False
     stand = all(
-        state.writes.get(up.name) or (up.role != "model" and behind[up.name]) for up in upstreams
+        state.writes.get(up.name) or (up.cadence == node.cadence and behind[up.name])
+        for up in upstreams
     )
     return stand and _covers(node, upstreams, behind, state)
 

@@ -64,7 +64,7 @@ class Settings(BaseSettings):
 
     @property
     def dbt_path(self) -> Path:
-        """dbt's compiled output and the cached manifests."""
+        """Dbt's compiled output and the cached manifests."""
         return self.root / "dbt"
 
 

@@ -171,9 +171,7 @@ def _read(source: Source, landing: Path, partitions: Sequence[str]) -> _Reading:
         sha256 = ""
         try:
             sha256 = file.sha256()
-            frame = read_file(
-                file.path, source.contract, source.file_format, source_file=file.name
-            )
+            frame = read_file(file.path, source.contract, source.file_format, source_file=file.name)
             _require_unchanged(file)
         except (DataError, OSError) as error:
             reading.outcomes.append(FileOutcome(file, partition, str(error), sha256))
@@ -209,9 +207,7 @@ def _apply(source: Source, reading: _Reading) -> ContractResult:
     )
 
 
-def _with_quarantined(
-    outcomes: Sequence[FileOutcome], result: ContractResult
-) -> list[FileOutcome]:
+def _with_quarantined(outcomes: Sequence[FileOutcome], result: ContractResult) -> list[FileOutcome]:
     bad: dict[str, int] = {}
     if result.bad.height:
         bad = dict(result.bad.group_by(SOURCE_FILE).len().iter_rows())
@@ -330,9 +326,7 @@ def _judge(
     return checks
 
 
-def _stored_rows(
-    con: Any, source: Source, partitions: Sequence[str]
-) -> dict[str, tuple[int, int]]:
+def _stored_rows(con: Any, source: Source, partitions: Sequence[str]) -> dict[str, tuple[int, int]]:
     if not partitions:
         return {}
     counts: list[dict[str, int]] = []
@@ -352,9 +346,7 @@ def _stored_rows(
             )
         )
     good, bad = counts
-    return {
-        partition: (good.get(partition, 0), bad.get(partition, 0)) for partition in partitions
-    }
+    return {partition: (good.get(partition, 0), bad.get(partition, 0)) for partition in partitions}
 
 
 def _first_detail(checks: Sequence[CheckRecord], name: str) -> dict[str, Any]:

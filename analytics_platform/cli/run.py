@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from analytics_platform.cli.instance import prepare_dagster_home
 from analytics_platform.cli.products import find_product
-from analytics_platform.components.product import given_up, job_name, run_tags
+from analytics_platform.components.product import job_name, run_tags
 from analytics_platform.components.state import nodes_of, product_state
 from analytics_platform.lake import Lake
 from analytics_platform.planning import PlannedRun, next_run
@@ -110,9 +110,7 @@ def _execute(
 
 
 def _title(planned: PlannedRun) -> str:
-    tables = (
-        planned.assets[0] if len(planned.assets) == 1 else f"{len(planned.assets)} assets"
-    )
+    tables = planned.assets[0] if len(planned.assets) == 1 else f"{len(planned.assets)} assets"
     if not planned.first:
         return tables
     if planned.first == planned.last:

@@ -183,7 +183,10 @@ def _release(lake: Lake, product: str, console: Console) -> None:
 
 def _next(lake: Lake, product: str, console: Console) -> None:
     if latest_release(lake, product) is None:
-        hints = [f"ap run {product}            run what is behind", "make ui                       look at it"]
+        hints = [
+            f"ap run {product}            run what is behind",
+            "make ui                       look at it",
+        ]
     else:
         hints = [
             f'ap sql {product} "select * from mart_carrier_reliability limit 5"',

@@ -48,9 +48,7 @@ def serve(port: int) -> int:
     signal.signal(signal.SIGTERM, stop)
     try:
         for command in commands:
-            processes.append(
-                subprocess.Popen(command, env=environment, cwd=PROJECT_ROOT)
-            )
+            processes.append(subprocess.Popen(command, env=environment, cwd=PROJECT_ROOT))
             if len(processes) == 1:
                 _wait_until_open(code_port, processes[0])
         sys.stdout.write(f"Dagster UI on http://{HOST}:{port} — Ctrl-C ends it\n")

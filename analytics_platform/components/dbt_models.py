@@ -1,5 +1,6 @@
 """The `DbtModels` component: a product's dbt models and tests as assets and checks."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -136,9 +137,7 @@ def _run(
             asset_key=key.asset_key,
             check_name=key.name,
             passed=outcome.succeeded,
-            severity=(
-                dg.AssetCheckSeverity.ERROR if test.blocking else dg.AssetCheckSeverity.WARN
-            ),
+            severity=(dg.AssetCheckSeverity.ERROR if test.blocking else dg.AssetCheckSeverity.WARN),
             metadata={
                 "status": outcome.status,
                 "seconds": outcome.seconds,
@@ -202,13 +201,14 @@ def _record(
         transaction.record_checks(
             [
                 CheckRecord(
-                    *key.asset_key.path,
-                    key.name,
-                    partition,
-                    outcome.succeeded,
-                    checks[key].blocking,
-                    context.run_id,
-                    {}
+                    product=checks[key].asset[0],
+                    asset=checks[key].asset[1],
+                    check=key.name,
+                    partition=partition,
+                    passed=outcome.succeeded,
+                    blocking=checks[key].blocking,
+                    run_id=context.run_id,
+                    detail={}
                     if outcome.succeeded
                     else {"failed_rows": outcome.failures, "message": outcome.message},
                 )
@@ -256,8 +256,6 @@ class _Lineage:
     def _version(self, model: DbtModel) -> str:
         known = self._project.models.values()
         parents = [parent.checksum for parent in known if parent.key in model.parents]
-        import hashlib
-
         return hashlib.sha256("".join([model.checksum, *sorted(parents)]).encode()).hexdigest()[:12]
 
     def _derive(

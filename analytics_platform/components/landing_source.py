@@ -80,9 +80,7 @@ def _contract_in(module: Any) -> type[dy.Schema]:
     return found[0]
 
 
-def _build_asset(
-    product: ProductSpec, source: Source, description: str
-) -> dg.AssetsDefinition:
+def _build_asset(product: ProductSpec, source: Source, description: str) -> dg.AssetsDefinition:
     key = product.key(source.asset)
     columns = [
         dg.TableColumn(

@@ -1,7 +1,8 @@
 """The `Model` component: a model, its predictions, and how they did, as assets.
 
 YAML says which table, label and windows; the `trainer.py` beside it says how to learn. A trainer
-offers `FEATURES`, `TrainParams`, `fit(train, params)`, `save(model)` and `predict(artifact, frame)`.
+offers `TrainParams`, `fit(train, params)`, `save(model)`, `importance(model)` and
+`predict(model_or_artifact, frame)`.
 """
 
 import base64
@@ -239,9 +240,7 @@ def _plots(
     }
 
 
-def _build_predictions(
-    declared: Model, product: ProductSpec, trainer: Any
-) -> dg.AssetsDefinition:
+def _build_predictions(declared: Model, product: ProductSpec, trainer: Any) -> dg.AssetsDefinition:
     spec = product.asset_spec(
         PREDICTIONS,
         description=f"The probability of `{declared.label}` for every row of "
@@ -272,7 +271,9 @@ def _build_predictions(
             version.artifact_sha256, version.artifact_name
         )
         features = _days_of(lake.lake, product, declared.features, declared.time_column, days)
-        frame = features.select(declared.time_column, declared.key, *declared.describe).with_columns(
+        frame = features.select(
+            declared.time_column, declared.key, *declared.describe
+        ).with_columns(
             late_probability=trainer.predict(artifact.decode(), features),
             model_version=pl.lit(version.version, pl.Int64),
             is_in_training=pl.col(declared.time_column)

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from analytics_platform.components.product_spec import ProductSpec, product_of
+from analytics_platform.components.product_spec import ProductSpec
 from analytics_platform.components.state import cadence_of, nodes_of, product_state
 from analytics_platform.lake import LakeError, LakeResource
 from analytics_platform.planning import PlannedRun, next_run
@@ -52,8 +52,8 @@ class DataProduct(dg.Component):
 
     @classmethod
     def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> "DataProduct":
-        """Load the declaration."""
-        return cls(product_of(context.path), context.path.parent)
+        """Take the declaration as its siblings read it."""
+        return cls(ProductSpec.model_validate(attributes), context.path.parent)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The release asset, one job per cadence, and the sensor."""
@@ -171,12 +171,7 @@ def _build_jobs(product: ProductSpec, assets: Sequence[dg.AssetSpec]) -> list[An
         "weekly": "Drift reports of whole weeks.",
         "whole": "What has no partitions: tables, the model, the release.",
     }
-    # A daily run also rebuilds the tables that have no partitions.
-    keys = {
-        "daily": of["daily"] + of["whole"],
-        "weekly": of["weekly"],
-        "whole": [*of["whole"], product.key(RELEASE)],
-    }
+    keys = of | {"whole": [*of["whole"], product.key(RELEASE)]}
     return [
         dg.define_asset_job(
             job_name(product.name, cadence),
@@ -185,7 +180,7 @@ def _build_jobs(product: ProductSpec, assets: Sequence[dg.AssetSpec]) -> list[An
             tags={PRODUCT_TAG: product.name},
         )
         for cadence in keys
-        if of[cadence] or cadence == "whole"
+        if keys[cadence]
     ]
 
 
@@ -239,7 +234,9 @@ def _build_sensor(product: ProductSpec, jobs: Sequence[Any]) -> dg.SensorDefinit
         state = product_state(lake.lake, graph, product.name, get_settings().landing_path)
         planned = next_run(nodes, state, without=given_up(context.instance, product.name))
         if planned is None:
-            return dg.SkipReason("Nothing is behind, or what is behind has failed and is unchanged.")
+            return dg.SkipReason(
+                "Nothing is behind, or what is behind has failed and is unchanged."
+            )
         return dg.RunRequest(
             job_name=job_name(product.name, planned.cadence),
             asset_selection=[product.key(asset) for asset in planned.assets],

@@ -147,9 +147,7 @@ def frame_asset(
     name = spec.key.to_python_identifier()
     return dg.multi_asset(
         name=name,
-        outs={
-            name: dg.AssetOut.from_spec(spec.replace_attributes(deps=[]), dagster_type=dg.Any)
-        },
+        outs={name: dg.AssetOut.from_spec(spec.replace_attributes(deps=[]), dagster_type=object)},
         deps=list(spec.deps),
         partitions_def=spec.partitions_def,
         check_specs=list(checks),

@@ -1,4 +1,4 @@
-"""What planning needs to know of a product: its assets, from the graph; its state, from the lake."""
+"""What planning needs of a product: its assets, from the graph; its state, from the lake."""
 
 import datetime as dt
 from pathlib import Path
@@ -32,17 +32,18 @@ def nodes_of(graph: Any, product: str) -> list[Node]:
             continue
         asset = graph.get(key)
         needs = asset.metadata.get(NEEDS_DAYS)
+        parents = [
+            (parent.path[-1], _is_history(graph.get_partition_mapping(key, parent)))
+            for parent in sorted(asset.parent_keys)
+            if parent.path[0] == product
+        ]
         nodes.append(
             Node(
                 name=key.path[-1],
                 cadence=cadence_of(asset.partitions_def),
                 role=asset.metadata[ROLE],
-                upstreams=tuple(
-                    parent.path[-1]
-                    for parent in sorted(asset.parent_keys)
-                    if parent.path[0] == product
-                    and not _is_history(graph.get_partition_mapping(key, parent))
-                ),
+                upstreams=tuple(name for name, past in parents if not past),
+                history=tuple(name for name, past in parents if past),
                 needs_days=_days(needs) if needs else None,
             )
         )
@@ -59,9 +60,7 @@ def product_state(lake: Lake, graph: Any, product: str, landing: Path) -> Produc
     with lake.reader() as con:
         con.execute("BEGIN")
         writes: dict[str, dict[str, int]] = {}
-        for asset, partition, snapshot_id, _rows in records.latest_writes(
-            con, product
-        ).iter_rows():
+        for asset, partition, snapshot_id, _rows in records.latest_writes(con, product).iter_rows():
             writes.setdefault(asset, {})[partition] = snapshot_id
         failing: dict[str, set[str]] = {}
         for check in records.latest_checks(con, product).iter_rows(named=True):

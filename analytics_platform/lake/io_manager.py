@@ -64,9 +64,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
         partitions = list(context.asset_partition_keys) if context.has_asset_partitions else None
         column = (context.definition_metadata or {}).get(PARTITION_COLUMN)
         with self.resource.lake.transaction(f"write {product}.{asset}") as transaction:
-            transaction.replace(
-                product, asset, obj, partition_column=column, partitions=partitions
-            )
+            transaction.replace(product, asset, obj, partition_column=column, partitions=partitions)
             transaction.record_writes(
                 writes_of(product, asset, context.run_id, obj, column, partitions)
             )
@@ -98,9 +96,7 @@ def writes_of(
     """The write records of a frame: one per partition with its number of rows."""
     if partitions is None or column is None:
         return [WriteRecord(product, asset, WHOLE, run_id, frame.height)]
-    counts = {
-        str(key): rows for key, rows in frame.group_by(column).len().sort(column).iter_rows()
-    }
+    counts = {str(key): rows for key, rows in frame.group_by(column).len().sort(column).iter_rows()}
     return [
         WriteRecord(product, asset, partition, run_id, counts.get(partition, 0))
         for partition in partitions
@@ -125,7 +121,10 @@ def markdown_table(frame: pl.DataFrame) -> str:
     if frame.width == 0:
         return "(no columns)"
     cells = [
-        ["" if value is None else str(value).replace("|", "\\|").replace("\n", " ") for value in row]
+        [
+            "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
+            for value in row
+        ]
         for row in frame.iter_rows()
     ]
     lines = [frame.columns, ["---"] * frame.width, *cells]

@@ -46,8 +46,7 @@ def record_version(
     """
     con = transaction.connection
     row = con.execute(
-        "SELECT coalesce(max(version), 0) + 1 FROM lake.ops.models "
-        "WHERE product = ? AND model = ?",
+        "SELECT coalesce(max(version), 0) + 1 FROM lake.ops.models WHERE product = ? AND model = ?",
         [version.product, version.model],
     ).fetchone()
     number = int(row[0]) if row else 1

@@ -117,16 +117,12 @@ class DbtProject:
     @cached_property
     def tests(self) -> dict[str, DbtTest]:
         """The data tests and unit tests by dbt's identifier."""
-        order = {uid: position for position, uid in enumerate(self.models)}
         tests: dict[str, DbtTest] = {}
         for uid, node in self.manifest["nodes"].items():
             if node["resource_type"] != "test":
                 continue
-            # A singular test of several models is a check of the most downstream one: only when
-            # that is built do all the others stand.
-            parents = [parent for parent in node["depends_on"]["nodes"] if parent in order]
-            target = node.get("attached_node") or max(parents, key=order.__getitem__, default=None)
-            if target not in self.models:
+            target = self._checked_by(node)
+            if target is None:
                 continue
             tests[uid] = DbtTest(
                 unique_id=uid,
@@ -147,6 +143,30 @@ class DbtProject:
                 is_unit_test=True,
             )
         return tests
+
+    def _checked_by(self, test: Mapping[str, Any]) -> str | None:
+        """The model that a test is a check of: the one built last of those it reads.
+
+        Only then do all the others stand. Tables made whole of days are built after the days;
+        among the rest it is the model that the test is written at, or the most downstream one.
+        """
+        parents = [parent for parent in test["depends_on"]["nodes"] if parent in self.models]
+        of_days = [
+            parent
+            for parent in parents
+            if self.models[parent].partition_column is None and self._is_made_of_days(parent)
+        ]
+        if of_days or test.get("attached_node") not in self.models:
+            order = list(self.models)
+            return max(of_days or parents, key=order.index, default=None)
+        return test["attached_node"]
+
+    def _is_made_of_days(self, unique_id: str) -> bool:
+        return self.models[unique_id].partition_column is not None or any(
+            self._is_made_of_days(parent)
+            for parent in self.manifest["nodes"][unique_id]["depends_on"]["nodes"]
+            if parent in self.models
+        )
 
     def _model(self, node: Mapping[str, Any]) -> DbtModel:
         layer, product = node["fqn"][1], node["fqn"][2]
@@ -243,9 +263,7 @@ def _describe_generic_test(node: Mapping[str, Any]) -> str:
     metadata = node.get("test_metadata")
     if not metadata:
         return f"dbt test {node['name']}."
-    arguments = {
-        name: value for name, value in metadata["kwargs"].items() if name not in {"model"}
-    }
+    arguments = {name: value for name, value in metadata["kwargs"].items() if name not in {"model"}}
     column = arguments.pop("column_name", None)
     subject = f"{column}: " if column else ""
     rest = f" {json.dumps(arguments)}" if arguments else ""

@@ -111,6 +111,8 @@ def build(
         [
             "--quiet",
             "--no-print",
+            "--log-level",
+            "none",
             "--log-level-file",
             "warn",
             "build",

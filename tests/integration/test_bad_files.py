@@ -98,7 +98,9 @@ def test_a_bad_row_is_kept_aside_with_its_reason(
     key = ",".join(fields[1:4])
     outcomes.write_text(
         "".join(
-            line for line in outcomes.read_text().splitlines(keepends=True) if f",{key}," not in line
+            line
+            for line in outcomes.read_text().splitlines(keepends=True)
+            if f",{key}," not in line
         )
     )
     succeeded, printed = run()

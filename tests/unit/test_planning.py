@@ -14,9 +14,7 @@ NODES = [
     Node("table", "daily", "table", ("raw",)),
     Node("features", "daily", "table", ("table", "reference")),
     Node("mart", "whole", "table", ("table",)),
-    Node(
-        "model", "whole", "model", ("features",), (dt.date(2013, 1, 1), dt.date(2013, 1, 3))
-    ),
+    Node("model", "whole", "model", ("features",), (dt.date(2013, 1, 1), dt.date(2013, 1, 3))),
     Node("predictions", "daily", "table", ("features", "model")),
     Node("drift", "weekly", "table", ("features",)),
     Node("release", "whole", "release", ("raw", "table", "features", "mart", "drift")),
@@ -44,13 +42,24 @@ def test_arrivals_start_one_run_for_all_that_follows() -> None:
     planned = next_run(NODES, state)
     assert planned is not None
     assert (planned.cadence, planned.first, planned.last) == ("daily", DAYS[0], DAYS[2])
-    assert planned.assets == ("raw", "table", "features", "mart")
+    assert planned.assets == ("raw", "table", "features")
+
+
+def test_references_go_first_and_marts_after_their_days() -> None:
+    state = ProductState({}, waiting(DAYS[0]) | {"reference": SourceState({WHOLE: ("hash",)})})
+    planned = next_run(NODES, state)
+    assert planned is not None
+    assert planned.assets == ("reference",)
+    state = ProductState(written("raw", "reference", "table", "features", days=DAYS[:1]), {})
+    planned = next_run(NODES, state)
+    assert planned is not None
+    assert planned.assets == ("mart",)
 
 
 def test_a_table_waits_for_its_reference() -> None:
     planned = next_run(NODES, ProductState({}, waiting(DAYS[0])))
     assert planned is not None
-    assert planned.assets == ("raw", "table", "mart")
+    assert planned.assets == ("raw", "table")
 
 
 def test_days_that_are_not_adjacent_are_runs_of_their_own() -> None:
@@ -58,7 +67,6 @@ def test_days_that_are_not_adjacent_are_runs_of_their_own() -> None:
     planned = next_run(NODES, state)
     assert planned is not None
     assert (planned.first, planned.last) == (DAYS[0], DAYS[1])
-    assert "mart" not in planned.assets, "a table without partitions is rebuilt once, at the end"
 
 
 def test_the_model_is_trained_once_its_days_stand_and_not_again() -> None:
@@ -82,7 +90,7 @@ def test_a_corrected_day_goes_through_alone() -> None:
     planned = next_run(NODES, ProductState(everything, waiting(DAYS[1]), judged_snapshot=5))
     assert planned is not None
     assert (planned.first, planned.last) == (DAYS[1], DAYS[1])
-    assert planned.assets == ("raw", "table", "features", "mart", "predictions")
+    assert planned.assets == ("raw", "table", "features", "predictions")
 
 
 def test_a_new_reference_does_not_remake_the_past() -> None:
@@ -102,7 +110,9 @@ def test_a_failing_day_is_not_built_on_and_the_others_are() -> None:
     while (planned := next_run(NODES, state, failed)) is not None:
         failed.add(planned.fingerprint)
         ranges.append((planned.first, planned.last))
-    assert ranges == [(DAYS[0], DAYS[0]), (DAYS[2], DAYS[2]), (WHOLE, WHOLE)]
+    assert ranges == [(DAYS[0], DAYS[0]), (DAYS[2], DAYS[2]), (WHOLE, WHOLE)], (
+        "the good days, and the gate's decision"
+    )
 
 
 def test_a_failing_table_stops_all_that_follows_but_not_the_gates_decision() -> None:
@@ -122,7 +132,7 @@ def test_a_mended_file_lifts_the_bar() -> None:
     )
     planned = next_run(NODES, state)
     assert planned is not None
-    assert planned.assets == ("raw", "table", "features", "mart")
+    assert planned.assets == ("raw", "table", "features")
 
 
 @pytest.mark.parametrize(
@@ -156,3 +166,20 @@ def test_failed_work_is_passed_over_until_the_state_changes() -> None:
     again = next_run(NODES, corrected, {planned.fingerprint})
     assert again is not None
     assert again.assets == planned.assets
+
+
+def test_days_are_not_built_on_a_past_that_fails() -> None:
+    nodes = [
+        Node("table", "daily", "source", ()),
+        Node("plan", "daily", "source", ()),
+        Node("features", "daily", "table", ("plan",), history=("table",)),
+    ]
+    writes = written("table", "plan", days=DAYS[:5])
+    planned = next_run(nodes, ProductState(writes, {}, {"table": frozenset({DAYS[2]})}))
+    assert planned is not None
+    assert (planned.first, planned.last) == (DAYS[0], DAYS[2])
+    assert next_run(nodes, ProductState(writes, {}, {"table": frozenset({WHOLE})})) is None
+    del writes["table"][DAYS[2]]
+    planned = next_run(nodes, ProductState(writes, {}, {"table": frozenset({DAYS[2]})}))
+    assert planned is not None
+    assert planned.last == DAYS[4], "a day that never came is no reason to stop"

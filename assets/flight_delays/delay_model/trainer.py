@@ -108,12 +108,14 @@ def predict(model: lightgbm.Booster | str, frame: pl.DataFrame) -> pl.Series:
         frame: Features, with at least the columns that the model learned from.
     """
     import lightgbm
+    import numpy as np
 
     booster = lightgbm.Booster(model_str=model) if isinstance(model, str) else model
     matrix = _matrix(frame, booster.feature_name(), booster.pandas_categorical or [])
     if matrix.shape[0] == 0:
         return pl.Series("late_probability", [], dtype=pl.Float64)
-    return pl.Series("late_probability", booster.predict(matrix, num_threads=THREADS))
+    scores = np.asarray(booster.predict(matrix, num_threads=THREADS))
+    return pl.Series("late_probability", scores, dtype=pl.Float64)
 
 
 def importance(model: lightgbm.Booster) -> pl.DataFrame:
@@ -128,12 +130,9 @@ def importance(model: lightgbm.Booster) -> pl.DataFrame:
 
 def _matrix(frame: pl.DataFrame, features: list[str], categories: list[list[str]]) -> np.ndarray:
     """Features as numbers: a category by its position, anything missing as NaN."""
-    named = dict(
-        zip((name for name in features if name in CATEGORICAL), categories, strict=True)
-    )
+    named = dict(zip((name for name in features if name in CATEGORICAL), categories, strict=True))
     return frame.select(
-        pl.col(name)
-        .replace_strict(
+        pl.col(name).replace_strict(
             {value: position for position, value in enumerate(named[name])},
             default=None,
             return_dtype=pl.Float64,

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from analytics_platform.components import (
     check_result,
@@ -114,7 +113,7 @@ def features_flights(context: dg.AssetExecutionContext, lake: LakeResource) -> I
     )
 
 
-def _inputs(lake: Lake, first: dt.date, last: dt.date) -> dict[str, pl.LazyFrame]:
+def _inputs(lake: Lake, first: dt.date, last: dt.date) -> dict[str, Any]:
     """The builder's inputs. `flights` is read without a bound: what it may use, it must decide."""
     days = [first, last]
     with lake.reader() as con:

@@ -84,9 +84,14 @@ def test_rows_of_another_partition_are_refused(lake: Lake) -> None:
 def test_a_block_that_raises_leaves_nothing(lake: Lake) -> None:
     write(lake, frame(FIRST, 1), FIRST)
     before = lake.snapshot()
-    with pytest.raises(ZeroDivisionError), lake.transaction("test") as transaction:
-        transaction.connection.execute("DELETE FROM lake.p.t")
-        raise ZeroDivisionError
+
+    def delete_and_fail() -> None:
+        with lake.transaction("test") as transaction:
+            transaction.connection.execute("DELETE FROM lake.p.t")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        delete_and_fail()
     assert rows(lake) == [(FIRST, 1)]
     assert lake.snapshot() == before
 

@@ -64,15 +64,11 @@ def test_what_cannot_be_evaluated_is_said(
     label: list[bool | None], score: list[float | None], said: str
 ) -> None:
     with pytest.raises(EvaluationError, match=said):
-        binary_metrics(
-            pl.Series(label, dtype=pl.Boolean), pl.Series(score, dtype=pl.Float64)
-        )
+        binary_metrics(pl.Series(label, dtype=pl.Boolean), pl.Series(score, dtype=pl.Float64))
 
 
 def test_the_historical_rate_by_hand() -> None:
-    train = pl.DataFrame(
-        {"carrier": ["A", "A", "B", None], "late": [True, True, False, False]}
-    )
+    train = pl.DataFrame({"carrier": ["A", "A", "B", None], "late": [True, True, False, False]})
     test = pl.DataFrame({"carrier": ["B", "C", "A", None]})
     # Overall 0.5 with the weight of two rows: A (2+1)/4, B (0+1)/3, none (0+1)/3, C unseen.
     rate = historical_rate_baseline(train, test, keys=["carrier"], label="late", prior_rows=2)
