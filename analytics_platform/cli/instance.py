@@ -11,6 +11,8 @@ DAGSTER_YAML = """\
 # Written by `ap` when this folder was made; edit it freely.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   runs:
     # The lake has one writer, so runs of a product take turns.

@@ -90,8 +90,13 @@ class ProductSpec(BaseModel):
             partitions_def=partitions_def,
             code_version=code_version,
             metadata={
-                "dagster/table_name": f"lake.{self.name}.{asset}",
                 ROLE: role,
+                # A model and a release are no tables.
+                **(
+                    {"dagster/table_name": f"lake.{self.name}.{asset}"}
+                    if role in {"source", "table"}
+                    else {}
+                ),
                 **({PARTITION_COLUMN: partition_column} if partition_column else {}),
                 **(metadata or {}),
             },

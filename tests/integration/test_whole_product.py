@@ -53,9 +53,7 @@ def flights() -> pl.DataFrame:
     assert spec.origin is not None
     archive = Path(spec.origin).parent / "data" / "flights.csv.zip"
     with zipfile.ZipFile(archive) as files:
-        frame = pl.read_csv(
-            files.read("flights.csv"), null_values=["NA"], infer_schema_length=None
-        )
+        frame = pl.read_csv(files.read("flights.csv"), null_values=["NA"], infer_schema_length=None)
     return frame.with_columns(pl.date("year", "month", "day").alias("flight_date"))
 
 
