@@ -62,9 +62,7 @@ def deliver(
 
 
 @app.command()
-def run(
-    product: Product,
-) -> None:
+def run(product: Product) -> None:
     """Run everything that is behind, from arrived files to the release, and sum it up."""
     from analytics_platform.cli.products import UnknownProductError
     from analytics_platform.cli.run import run_product

@@ -110,7 +110,8 @@ def _execute(
 
 
 def _title(planned: PlannedRun) -> str:
-    tables = planned.assets[0] if len(planned.assets) == 1 else f"{len(planned.assets)} assets"
+    first, last = planned.assets[0], planned.assets[-1]
+    tables = first if len(planned.assets) == 1 else f"{first} … {last} ({len(planned.assets)})"
     if not planned.first:
         return tables
     if planned.first == planned.last:

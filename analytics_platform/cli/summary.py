@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -182,15 +186,14 @@ def _release(lake: Lake, product: str, console: Console) -> None:
 
 
 def _next(lake: Lake, product: str, console: Console) -> None:
+    ap = "ap" if shutil.which("ap") else os.path.relpath(Path(sys.executable).with_name("ap"))
     if latest_release(lake, product) is None:
-        hints = [
-            f"ap run {product}            run what is behind",
-            "make ui                       look at it",
-        ]
+        hints = [f"{ap} run {product}", "make ui"]
     else:
         hints = [
-            f'ap sql {product} "select * from mart_carrier_reliability limit 5"',
-            "make ui        the asset graph, checks and reports on http://127.0.0.1:3000",
-            f"ap deliver {product} --from 2013-11-01 --through 2013-11-30; ap run {product}",
+            f'{ap} sql {product} "select * from mart_carrier_reliability limit 5"',
+            "make ui   # the asset graph, checks and reports on http://127.0.0.1:3000",
+            f"{ap} deliver {product} --from 2013-11-01 --through 2013-11-30",
+            f"{ap} run {product}",
         ]
     _print(console, "Next", "\n".join(f"  {hint}" for hint in hints))

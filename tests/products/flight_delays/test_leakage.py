@@ -1,4 +1,4 @@
-"""What a feature may know, on real months: nothing of its own day, and nothing a batch would add."""
+"""What a feature may know, on real months: nothing of its own day, whatever else is built."""
 
 from datetime import date, timedelta
 from functools import partial
