@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +14,11 @@ from dagster._core.utils import make_new_run_id
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from analytics_platform.cli.instance import prepare_dagster_home
+from analytics_platform.cli.instance import (
+    PROCESS_TAG,
+    fail_abandoned_runs,
+    prepare_dagster_home,
+)
 from analytics_platform.cli.products import find_product
 from analytics_platform.components.product import job_name, run_tags
 from analytics_platform.components.state import nodes_of, product_state
@@ -63,6 +68,7 @@ def run_product(product: str, console: Console) -> bool:
     # What failed in this call is not tried again in it; what a person mended may be.
     failed: set[str] = set()
     with instance:
+        fail_abandoned_runs(instance, launched_too=False)
         while True:
             state = product_state(lake, graph, product, get_settings().landing_path)
             planned = next_run(nodes, state, without=failed)
@@ -96,7 +102,7 @@ def _execute(
             instance=instance,
             # Every event stands in the run's log in the UI; the terminal shows the steps.
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags=run_tags(product, planned),
+            tags=run_tags(product, planned) | {PROCESS_TAG: str(os.getpid())},
             asset_selection=[dg.AssetKey([product, asset]) for asset in planned.assets],
             raise_on_error=False,
         )

@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from analytics_platform.cli.instance import prepare_dagster_home
+from dagster import DagsterInstance
+
+from analytics_platform.cli.instance import fail_abandoned_runs, prepare_dagster_home
 from analytics_platform.settings import PROJECT_ROOT
 
 HOST = "127.0.0.1"
@@ -20,6 +22,8 @@ GRACE_SECONDS = 20
 def serve(port: int) -> int:
     """Serve until interrupted or until one of the processes ends; give the exit code."""
     home = prepare_dagster_home()
+    with DagsterInstance.get() as instance:
+        fail_abandoned_runs(instance, launched_too=True)
     code_port = _free_port()
     environment = os.environ | {"DAGSTER_HOME": str(home)}
     workspace = home / "workspace.served.yaml"
