@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
@@ -32,20 +33,19 @@ class DbtModels(dg.Component, dg.Model, dg.Resolvable):
 
 
 def _build_assets(product: ProductSpec, project: DbtProject) -> dg.AssetsDefinition:
-    models = {
-        product.key(model.name): model
-        for model in project.models.values()
-        if model.product == product.name
-    }
     tests = {
         dg.AssetCheckKey(dg.AssetKey(list(test.asset)), test.name): test
         for test in project.tests.values()
         if test.asset[0] == product.name
     }
+    models = _upstream_first(product, project, tests.values())
 
     @dg.multi_asset(
         name=f"{product.name}__dbt",
-        specs=[_asset_spec(product, model) for model in models.values()],
+        specs=[
+            _asset_spec(product, model, _read_by_checks(model, tests.values()))
+            for model in models.values()
+        ],
         check_specs=[
             dg.AssetCheckSpec(
                 key.name, asset=key.asset_key, description=test.description, blocking=test.blocking
@@ -65,12 +65,32 @@ def _build_assets(product: ProductSpec, project: DbtProject) -> dg.AssetsDefinit
     return dbt_models
 
 
-def _asset_spec(product: ProductSpec, model: DbtModel) -> dg.AssetSpec:
+def _read_by_checks(model: DbtModel, tests: Iterable[DbtTest]) -> set[tuple[str, str]]:
+    return {key for test in tests if test.asset == model.key for key in test.reads}
+
+
+def _upstream_first(
+    product: ProductSpec, project: DbtProject, tests: Iterable[DbtTest]
+) -> dict[dg.AssetKey, DbtModel]:
+    """The product's models, each after what it and its checks read, as Dagster wants them."""
+    models = {
+        model.key: model for model in project.models.values() if model.product == product.name
+    }
+    tests = list(tests)
+    order = TopologicalSorter(
+        {key: {*model.parents, *_read_by_checks(model, tests)} for key, model in models.items()}
+    ).static_order()
+    return {dg.AssetKey(list(key)): models[key] for key in order if key in models}
+
+
+def _asset_spec(
+    product: ProductSpec, model: DbtModel, read_by_checks: set[tuple[str, str]]
+) -> dg.AssetSpec:
     return product.asset_spec(
         model.name,
         description=f"{model.description}\n\n```sql\n{model.sql.strip()}\n```",
         kinds={"dbt", "duckdb", "view" if model.materialized == "view" else "ducklake"},
-        deps=[dg.AssetKey(list(parent)) for parent in model.parents],
+        deps=[dg.AssetKey(list(key)) for key in sorted({*model.parents, *read_by_checks})],
         partition_column=model.partition_column,
         code_version=model.checksum[:16],
         metadata={
@@ -180,7 +200,7 @@ def _record(
             }
             if column is None:
                 writes.append(
-                    WriteRecord(*model.key, WHOLE, context.run_id, rows[0] if rows else 0)
+                    WriteRecord(*model.key, WHOLE, context.run.run_id, rows[0] if rows else 0)
                 )
                 continue
             quoted = identifier(column)
@@ -192,7 +212,7 @@ def _record(
                 ).fetchall()
             )
             writes += [
-                WriteRecord(*model.key, day, context.run_id, counts.get(day, 0))
+                WriteRecord(*model.key, day, context.run.run_id, counts.get(day, 0))
                 for day in partitions
             ]
         # dbt committed on its own connection, so what it wrote stands in the snapshot before.
@@ -207,7 +227,7 @@ def _record(
                     partition=partition,
                     passed=outcome.succeeded,
                     blocking=checks[key].blocking,
-                    run_id=context.run_id,
+                    run_id=context.run.run_id,
                     detail={}
                     if outcome.succeeded
                     else {"failed_rows": outcome.failures, "message": outcome.message},

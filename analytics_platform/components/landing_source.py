@@ -120,7 +120,7 @@ def _build_asset(product: ProductSpec, source: Source, description: str) -> dg.A
             source,
             get_settings().landing_path,
             run_partitions(context, spec.partitions_def),
-            context.run_id,
+            context.run.run_id,
         )
         context.log.info(
             f"{source.asset}: {len(report.loaded)} files loaded with {report.frame.height} rows, "

@@ -156,10 +156,10 @@ def _build_model(declared: Model, product: ProductSpec, trainer: Any) -> dg.Asse
                     },
                 ),
                 snapshot_id=snapshot,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
             )
             transaction.record_writes(
-                [WriteRecord(product.name, declared.name, WHOLE, context.run_id, None)]
+                [WriteRecord(product.name, declared.name, WHOLE, context.run.run_id, None)]
             )
         yield dg.MaterializeResult(
             asset_key=spec.key,

@@ -128,7 +128,7 @@ def _build_release(
     @dg.multi_asset(name=f"{product.name}__{RELEASE}", specs=[spec], check_specs=[gate])
     def release(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         try:
-            made = publish(lake.lake, product.name, required, context.run_id)
+            made = publish(lake.lake, product.name, required, context.run.run_id)
         except GateRefusedError as refusal:
             problems = refusal.verdict.problems
             yield dg.AssetCheckResult(

@@ -192,7 +192,7 @@ def check_result(
             partition,
             passed,
             blocking,
-            context.run_id,
+            context.run.run_id,
             {} if passed else (metadata or {}),
         )
         for partition in partitions

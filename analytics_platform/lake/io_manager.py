@@ -5,11 +5,11 @@ that tells the partitions of a table apart; an asset without partitions replaces
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import dagster as dg
 import polars as pl
-from pydantic import PrivateAttr
 
 from analytics_platform.lake.errors import LakeError
 from analytics_platform.lake.lake import Lake
@@ -24,14 +24,14 @@ PREVIEW_ROWS = 5
 class LakeResource(dg.ConfigurableResource):
     """The lake of this installation, for assets that write or read it with their own SQL."""
 
-    _lake: Lake | None = PrivateAttr(default=None)
-
     @property
     def lake(self) -> Lake:
-        """The lake, opened on first use."""
-        if self._lake is None:
-            self._lake = Lake.from_settings(get_settings())
-        return self._lake
+        """The lake that this process's settings name."""
+        return _lake_of(get_settings())
+
+
+# One object per lake, so that a thread which holds the writing turn may enter it again.
+_lake_of = cache(Lake.from_settings)
 
 
 class LakeIOManager(dg.ConfigurableIOManager):

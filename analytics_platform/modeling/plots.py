@@ -89,7 +89,12 @@ def importance_plot(importance: pl.DataFrame) -> bytes:
         alt.Chart(_values(shares))
         .mark_bar(color="#1f5fa8")
         .encode(
-            x=alt.X("share:Q", title="share of total gain", axis=alt.Axis(format=".0%")),
+            # Whole per cents only: half ones would be labelled 1%, 1%, 2%, 2%.
+            x=alt.X(
+                "share:Q",
+                title="share of total gain",
+                axis=alt.Axis(format=".0%", tickMinStep=0.01),
+            ),
             y=alt.Y("feature:N", title=None, sort="-x", axis=alt.Axis(labelLimit=320)),
         )
     )

@@ -72,6 +72,8 @@ class DbtTest:
         description: What it protects.
         blocking: Whether its failure stops what is downstream (dbt's severity `error`).
         is_unit_test: Whether it runs the model's logic on rows written in the project.
+        reads: Other models it reads that are not downstream of `asset`. The asset depends on them
+            too: its check says nothing before they stand, and something else when they change.
     """
 
     unique_id: str
@@ -80,6 +82,7 @@ class DbtTest:
     description: str
     blocking: bool
     is_unit_test: bool
+    reads: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,13 @@ class DbtProject:
                 description=node.get("description") or _describe_generic_test(node),
                 blocking=str(node["config"]["severity"]).lower() == "error",
                 is_unit_test=False,
+                reads=tuple(
+                    self.models[parent].key
+                    for parent in node["depends_on"]["nodes"]
+                    if parent in self.models
+                    and parent != target
+                    and not self._is_above(target, parent)
+                ),
             )
         for uid, node in self.manifest.get("unit_tests", {}).items():
             target = node["depends_on"]["nodes"][0]
@@ -160,6 +170,13 @@ class DbtProject:
             order = list(self.models)
             return max(of_days or parents, key=order.index, default=None)
         return test["attached_node"]
+
+    def _is_above(self, unique_id: str, other: str) -> bool:
+        """Whether `other` is made of `unique_id`, directly or further down."""
+        parents = self.manifest["nodes"][other]["depends_on"]["nodes"]
+        return unique_id in parents or any(
+            self._is_above(unique_id, parent) for parent in parents if parent in self.models
+        )
 
     def _is_made_of_days(self, unique_id: str) -> bool:
         return self.models[unique_id].partition_column is not None or any(

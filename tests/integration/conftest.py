@@ -1,13 +1,14 @@
 """A product that really runs: real files, a real lake, a real Dagster instance."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from rich.console import Console
 
-from analytics_platform.settings import Settings
+from analytics_platform.settings import Settings, get_settings
 from assets.flight_delays.delivery import deliver
 
 PRODUCT = "flight_delays"
@@ -42,6 +43,44 @@ def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tup
         return succeeded, console.export_text()
 
     return run_all
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.RepositoryDefinition]:
+    """The code location, loaded once; what it runs on is each test's own home."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AP_HOME", str(tmp_path_factory.mktemp("loaded")))
+    get_settings.cache_clear()
+    from analytics_platform.definitions import defs
+
+    yield defs().get_repository_def()
+    patch.undo()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def materialize(
+    repository: dg.RepositoryDefinition, settings: Settings
+) -> Callable[[str, str, str], tuple[bool, str]]:
+    """Materialise some days of an asset in this process; gives success and the failure's text."""
+
+    def run_asset(asset: str, first: str, last: str) -> tuple[bool, str]:
+        result = repository.get_job(f"{PRODUCT}_daily").execute_in_process(
+            asset_selection=[dg.AssetKey([PRODUCT, asset])],
+            tags={
+                "dagster/asset_partition_range_start": first,
+                "dagster/asset_partition_range_end": last,
+            },
+            raise_on_error=False,
+        )
+        failures = [
+            event.step_failure_data.user_failure_data.description or ""
+            for event in result.filter_events(lambda event: event.is_step_failure)
+            if event.step_failure_data.user_failure_data is not None
+        ]
+        return result.success, "\n".join(failures)
+
+    return run_asset
 
 
 class _Nowhere:

@@ -11,6 +11,7 @@ from analytics_platform.release import latest_release
 
 Run = Callable[[], tuple[bool, str]]
 Arrive = Callable[[str, str], None]
+Materialize = Callable[[str, str, str], tuple[bool, str]]
 
 
 def _truncate(path: Path) -> None:
@@ -33,54 +34,98 @@ def _change_type(path: Path) -> None:
     pl.read_parquet(path).with_columns(pl.col("wind_speed_mph").cast(pl.String)).write_parquet(path)
 
 
+# The file, what is done to it, what is said, and the table that must lack the day.
 CASES = {
-    "truncated parquet": ("weather/weather_2013-01-03.parquet", _truncate, "Parquet"),
-    "empty csv": ("outcomes/outcomes_2013-01-03.csv", _empty, "found"),
-    "missing column": ("schedules/schedules_2013-01-03.csv", _drop_column, "missing carrier"),
-    "extra column": ("schedules/schedules_2013-01-03.csv", _add_column, "surprise"),
-    "wrong type": ("weather/weather_2013-01-03.parquet", _change_type, "wind_speed_mph"),
+    "truncated parquet": (
+        "weather/weather_2013-01-03.parquet",
+        _truncate,
+        "Parquet",
+        "raw_weather",
+    ),
+    "empty csv": ("outcomes/outcomes_2013-01-03.csv", _empty, "found", "raw_outcomes"),
+    "missing column": (
+        "schedules/schedules_2013-01-03.csv",
+        _drop_column,
+        "missing carrier",
+        "raw_schedules",
+    ),
+    "extra column": (
+        "schedules/schedules_2013-01-03.csv",
+        _add_column,
+        "surprise",
+        "raw_schedules",
+    ),
+    "wrong type": (
+        "weather/weather_2013-01-03.parquet",
+        _change_type,
+        "wind_speed_mph",
+        "raw_weather",
+    ),
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("file", "spoil", "said"), CASES.values(), ids=CASES.keys())
-def test_a_bad_file_fails_its_day_alone(
+def days(lake: Lake, table: str) -> list[str]:
+    found = lake.query(
+        f"SELECT DISTINCT flight_date::VARCHAR FROM lake.flight_delays.{table} ORDER BY 1"
+    )
+    return found.to_series().to_list()
+
+
+@pytest.mark.parametrize(("file", "spoil", "said", "table"), CASES.values(), ids=CASES.keys())
+def test_a_bad_file_is_rejected_and_the_others_are_loaded(
     file: str,
     spoil: Callable[[Path], None],
     said: str,
+    table: str,
     landing: Path,
     arrive: Arrive,
-    run: Run,
+    materialize: Materialize,
     lake: Lake,
 ) -> None:
-    arrive("2013-01-01", "2013-01-02")
-    assert run()[0]
-    first = latest_release(lake, "flight_delays")
-    assert first is not None
-    assert first.number == 1
-
-    arrive("2013-01-03", "2013-01-04")
+    arrive("2013-01-01", "2013-01-03")
     good = (landing / file).read_bytes()
     spoil(landing / file)
-    succeeded, printed = run()
+    succeeded, message = materialize(table, "2013-01-02", "2013-01-03")
     assert not succeeded
-    assert file in printed
-    assert said in printed
-    days = "SELECT DISTINCT flight_date::VARCHAR FROM lake.flight_delays.fct_flights ORDER BY 1"
-    through = lake.query(days).to_series().to_list()
-    assert through == ["2013-01-01", "2013-01-02", "2013-01-04"]
-    assert "files_are_readable" in printed, "the gate names the check"
-    release = latest_release(lake, "flight_delays")
-    assert release is not None
-    assert release.number == 1, "readers keep the last release"
+    assert file in message
+    assert said in message
+    assert days(lake, table) == ["2013-01-02"]
+    status = f"SELECT path, status FROM lake.ops.arrivals WHERE path = '{file}'"
+    assert lake.query(status).rows() == [(file, "rejected")]
 
     (landing / file).write_bytes(good)
+    assert materialize(table, "2013-01-03", "2013-01-03")[0]
+    assert days(lake, table) == ["2013-01-02", "2013-01-03"]
+
+    # A day that was loaded stays as it is when a later file for it cannot be read.
+    spoil(landing / file)
+    assert not materialize(table, "2013-01-03", "2013-01-03")[0]
+    assert days(lake, table) == ["2013-01-02", "2013-01-03"]
+
+
+@pytest.mark.slow
+def test_a_bad_file_holds_back_its_day_and_the_release_until_it_is_mended(
+    landing: Path, arrive: Arrive, run: Run, lake: Lake
+) -> None:
+    file = landing / "schedules/schedules_2013-01-02.csv"
+    arrive("2013-01-01", "2013-01-03")
+    good = file.read_bytes()
+    _drop_column(file)
+    succeeded, printed = run()
+    assert not succeeded
+    assert "missing carrier" in printed
+    assert days(lake, "fct_flights") == ["2013-01-01", "2013-01-03"]
+    assert days(lake, "features_flights") == ["2013-01-01", "2013-01-03"]
+    assert "files_are_readable" in printed, "the gate names the check"
+    assert latest_release(lake, "flight_delays") is None
+
+    file.write_bytes(good)
     succeeded, printed = run()
     assert succeeded, printed
-    assert "2013-01-03" in lake.query(days).to_series().to_list()
+    assert days(lake, "fct_flights") == ["2013-01-01", "2013-01-02", "2013-01-03"]
     release = latest_release(lake, "flight_delays")
     assert release is not None
-    assert release.number == 2
+    assert release.number == 1
 
 
 @pytest.mark.slow

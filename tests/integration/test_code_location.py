@@ -3,14 +3,12 @@
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pytest
 import yaml
 
-from analytics_platform.settings import PROJECT_ROOT, get_settings
+from analytics_platform.settings import PROJECT_ROOT
 
 HEADLINE = {
     "raw_schedules",
@@ -31,18 +29,6 @@ HEADLINE = {
     "drift_features",
     "release",
 }
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.RepositoryDefinition]:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AP_HOME", str(tmp_path_factory.mktemp("home")))
-    get_settings.cache_clear()
-    from analytics_platform.definitions import defs
-
-    yield defs().get_repository_def()
-    patch.undo()
-    get_settings.cache_clear()
 
 
 def test_the_headline_assets_are_there(repository: dg.RepositoryDefinition) -> None:

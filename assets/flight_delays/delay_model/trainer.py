@@ -23,7 +23,22 @@ if TYPE_CHECKING:
 LABEL = "is_late"
 CATEGORICAL = ("carrier", "origin", "destination", "aircraft_manufacturer")
 NOT_LEARNED = frozenset(
-    {"flight_date", "flight_id", "scheduled_departure_at", "expected_tail_number", LABEL}
+    {
+        "flight_date",
+        "flight_id",
+        "scheduled_departure_at",
+        "expected_tail_number",
+        LABEL,
+        # The number orders flights by nothing.
+        "flight_number",
+        # These say which weeks a day lies in, and a tree learns the weeks: with them the folds
+        # gave a ROC AUC of 0.730, without 0.739.
+        "temperature_fahrenheit",
+        "network_late_share_28d",
+        "network_late_share_90d",
+        "network_delay_minutes_28d",
+        "network_delay_minutes_90d",
+    }
 )
 THREADS = 2
 

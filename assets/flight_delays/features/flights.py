@@ -21,7 +21,7 @@ from assets.flight_delays.features.leakage import leaking_columns
 
 PRODUCT = product_of(__file__)
 FEATURES = "features_flights"
-HISTORY_DAYS = 90
+HISTORY_DAYS = 91
 LEAK_DAYS = 4
 
 KEY = PRODUCT.key(FEATURES)
@@ -71,7 +71,7 @@ def _checks() -> list[dg.AssetCheckSpec]:
             asset=KEY,
             blocking=True,
             description="Protects against leakage: no feature of day d changes when the outcomes "
-            "of day d and later are scrambled. Tried on days spread over the run, its first and "
+            "of day d-1 and later are scrambled. Tried on days spread over the run, its first and "
             "last among them.",
         ),
     ]

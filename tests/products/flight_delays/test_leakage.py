@@ -32,8 +32,9 @@ def test_nothing_newer_than_the_lag_is_known(inputs: Inputs, day: date) -> None:
     assert not real.equals(build_features(*older, day, day).collect()), "history is really used"
 
 
-def test_a_builder_that_looks_ahead_is_found_out(inputs: Inputs) -> None:
-    leaky = partial(build_features, history_lag_days=0)
+@pytest.mark.parametrize("lag", range(HISTORY_LAG_DAYS))
+def test_a_builder_that_looks_ahead_is_found_out(inputs: Inputs, lag: int) -> None:
+    leaky = partial(build_features, history_lag_days=lag)
     found = leaking_columns(leaky, *inputs, day=DAYS[1])
     assert "carrier_excess_late_share_28d" in found
     assert "expected_tail_number" in found
