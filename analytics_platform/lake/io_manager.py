@@ -27,11 +27,12 @@ class LakeResource(dg.ConfigurableResource):
     @property
     def lake(self) -> Lake:
         """The lake that this process's settings name."""
-        return _lake_of(get_settings())
+        settings = get_settings()
+        return _lake_at(settings.lake_catalog, settings.lake_data, settings.writer_wait_seconds)
 
 
 # One object per lake, so that a thread which holds the writing turn may enter it again.
-_lake_of = cache(Lake.from_settings)
+_lake_at = cache(Lake)
 
 
 class LakeIOManager(dg.ConfigurableIOManager):
