@@ -53,7 +53,7 @@ def _table(*columns: str, right: set[int] | None = None) -> Table:
 def _print(console: Console, title: str, body: object) -> None:
     console.print()
     console.print(title, style="bold", highlight=False)
-    console.print(body, highlight=False)
+    console.print(body, highlight=False, soft_wrap=isinstance(body, str))
 
 
 def _arrivals(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> None:
