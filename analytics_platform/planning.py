@@ -87,12 +87,15 @@ class ProductState:
         sources: Per source asset, what waits for it.
         failing: Per asset, the partitions on which a blocking check does not hold; `WHOLE` where
             it saw the whole table.
+        unverified: Per asset, the partitions that were written and not checked, as a killed run
+            leaves them; they are made again.
         judged_snapshot: The snapshot of the gate's newest decision, or -1.
     """
 
     writes: Mapping[str, Mapping[str, int]]
     sources: Mapping[str, SourceState]
     failing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unverified: Mapping[str, frozenset[str]] = field(default_factory=dict)
     judged_snapshot: int = -1
 
 
@@ -175,7 +178,7 @@ def _days_behind(
     node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
 ) -> set[str]:
     written = state.writes.get(node.name, {})
-    days: set[str] = set()
+    days = set(state.unverified.get(node.name, set()))
     for up in upstreams:
         if up.cadence == "daily":
             above = state.writes.get(up.name, {})
@@ -205,7 +208,7 @@ def _whole_behind(
     node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
 ) -> set[str]:
     written = max(state.writes.get(node.name, {}).values(), default=-1)
-    stale = any(
+    stale = WHOLE in state.unverified.get(node.name, set()) or any(
         behind[up.name] or max(state.writes.get(up.name, {}).values(), default=-1) > written
         for up in upstreams
     )

@@ -11,6 +11,9 @@ from analytics_platform.components.product_spec import LANDING, NEEDS_DAYS, ROLE
 from analytics_platform.lake import Lake, records
 from analytics_platform.planning import Cadence, Node, ProductState, SourceState
 
+WRITES_WITHOUT_CHECK = 2
+"""How often a partition may be written without its checks running before it is left to a person."""
+
 
 def cadence_of(partitions_def: dg.PartitionsDefinition | None) -> Cadence:
     """Whether an asset has daily partitions, weekly ones, or none."""
@@ -66,6 +69,12 @@ def product_state(lake: Lake, graph: Any, product: str, landing: Path) -> Produc
         for check in records.latest_checks(con, product).iter_rows(named=True):
             if check["blocking"] and not check["passed"]:
                 failing.setdefault(check["asset"], set()).add(check["partition"])
+        required = [
+            (key.asset_key.path[-1], key.name)
+            for key in sorted(graph.asset_check_keys)
+            if key.asset_key.path[0] == product and graph.get_check_spec(key).blocking
+        ]
+        unverified = records.unverified(con, product, required, tries=WRITES_WITHOUT_CHECK)
         judged = con.execute(
             "SELECT coalesce(max(snapshot_id), -1) FROM lake.ops.releases WHERE product = ?",
             [product],
@@ -78,6 +87,7 @@ def product_state(lake: Lake, graph: Any, product: str, landing: Path) -> Produc
         writes=writes,
         sources=waits,
         failing={asset: frozenset(partitions) for asset, partitions in failing.items()},
+        unverified={asset: frozenset(found) for asset, found in unverified.items()},
         judged_snapshot=judged[0] if judged else -1,
     )
 

@@ -189,3 +189,44 @@ def latest_checks(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
         """,
         [product],
     ).pl()
+
+
+def unverified(
+    con: duckdb.DuckDBPyConnection, product: str, required: Sequence[tuple[str, str]], tries: int
+) -> dict[str, set[str]]:
+    """The partitions of each asset whose newest write a required check has not seen.
+
+    Args:
+        con: A connection to the lake.
+        product: The product.
+        required: Assets with the names of their blocking checks, one pair per check.
+        tries: A partition written so often since its check last ran is left out: writing it once
+            more will not help.
+    """
+    if not required:
+        return {}
+    rows = con.execute(
+        """
+        WITH required AS (SELECT unnest(?) AS asset, unnest(?) AS "check"),
+        pairs AS (
+            SELECT r.asset, r."check", w."partition", w.snapshot_id
+            FROM required r JOIN lake.ops.writes w ON w.product = ? AND w.asset = r.asset),
+        seen AS (
+            SELECT p.asset, p."check", p."partition", max(c.snapshot_id) AS snapshot_id
+            FROM (SELECT DISTINCT asset, "check", "partition" FROM pairs) p
+            JOIN lake.ops.checks c ON c.product = ? AND c.asset = p.asset
+              AND c."check" = p."check" AND c."partition" IN (p."partition", '')
+            GROUP BY ALL)
+        SELECT asset, "partition" FROM (
+            SELECT p.asset, p."check", p."partition",
+                   count(*) FILTER (p.snapshot_id > coalesce(s.snapshot_id, -1)) AS unseen
+            FROM pairs p LEFT JOIN seen s USING (asset, "check", "partition") GROUP BY ALL)
+        GROUP BY asset, "partition" HAVING max(unseen) BETWEEN 1 AND ?
+        """,
+        [[asset for asset, _ in required], [check for _, check in required], product, product,
+         tries],
+    ).fetchall()  # fmt: skip
+    found: dict[str, set[str]] = {}
+    for asset, partition in rows:
+        found.setdefault(asset, set()).add(partition)
+    return found

@@ -183,3 +183,16 @@ def test_days_are_not_built_on_a_past_that_fails() -> None:
     planned = next_run(nodes, ProductState(writes, {}, {"table": frozenset({DAYS[2]})}))
     assert planned is not None
     assert planned.last == DAYS[4], "a day that never came is no reason to stop"
+
+
+def test_what_was_written_and_not_checked_is_made_again() -> None:
+    everything = written(
+        "raw", "reference", "table", "features", "mart", "model", "predictions", days=DAYS[:3]
+    )
+    state = ProductState(
+        everything, {}, unverified={"features": frozenset({DAYS[1]})}, judged_snapshot=5
+    )
+    planned = next_run(NODES, state)
+    assert planned is not None
+    assert (planned.first, planned.last) == (DAYS[1], DAYS[1])
+    assert planned.assets == ("features", "predictions")

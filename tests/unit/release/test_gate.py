@@ -156,3 +156,25 @@ def test_a_reader_of_a_release_can_reach_nothing_else(lake: Lake, statement: str
     publish(lake, "p", REQUIRED, "run")
     with released(lake, "p") as con, pytest.raises(duckdb.Error):
         con.execute(statement.format(catalog=lake.catalog))
+
+
+def test_unverified_partitions_are_found_until_tries_run_out(lake: Lake) -> None:
+    from analytics_platform.lake import records
+
+    def found() -> dict[str, set[str]]:
+        with lake.reader() as con:
+            return records.unverified(con, "p", [("t", "sound")], tries=2)
+
+    day = "2013-01-01"
+    assert found() == {}
+    write(lake, 1, partition=day)
+    assert found() == {"t": {day}}
+    check(lake, partition=day)
+    assert found() == {}
+    write(lake, 2, partition=day)
+    write(lake, 3, partition=day)
+    assert found() == {"t": {day}}
+    write(lake, 4, partition=day)
+    assert found() == {}, "written three times in vain"
+    check(lake, passed=False)
+    assert found() == {}, "a check that failed has run"
