@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from analytics_platform.lake import LakeIOManager, LakeResource
+from analytics_platform.lake.io_manager import LakeIOManager, LakeResource
 from analytics_platform.settings import PROJECT_ROOT
 
 

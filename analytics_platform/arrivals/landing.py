@@ -12,6 +12,7 @@ from pathlib import Path
 import dataframely as dy
 
 from analytics_platform.contracts import FileFormat
+from analytics_platform.lake import SchemaChange
 from analytics_platform.lake.records import WHOLE
 
 PARTITION = "{partition}"
@@ -74,12 +75,14 @@ class Source(LandingFolder):
             whole.
         max_quarantined_share: The share of a file's rows, 0 to 1, that may break a rule before
             the partition fails.
+        schema_change: What to do when the contract's columns are no longer the table's.
     """
 
     file_format: FileFormat
     contract: type[dy.Schema]
     partition_column: str | None
     max_quarantined_share: float
+    schema_change: SchemaChange = "fail"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The ledger: every file that was loaded or rejected, by the hash of its content.
 
 The ledger decides what is new. Size and time of a file only spare hashing what was seen already.
+An entry of status `reverted` says that an older file's rows stand again; the newer file is still
+known, and is not loaded again by itself.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ def waiting(
             """
             SELECT path, arg_max(size_bytes, recorded_at), arg_max(modified_ns, recorded_at),
                    arg_max(content_sha256, recorded_at)
-            FROM lake.ops.arrivals WHERE product = ? AND source = ? GROUP BY path
+            FROM lake.ops.arrivals
+            WHERE product = ? AND source = ? AND status <> 'reverted' GROUP BY path
             """,
             [source.product, source.name],
         ).fetchall()
@@ -58,7 +61,7 @@ def summary(
     return con.execute(
         """
         WITH newest AS (
-            SELECT * FROM lake.ops.arrivals WHERE product = ?
+            SELECT * FROM lake.ops.arrivals WHERE product = ? AND status <> 'reverted'
             QUALIFY row_number() OVER (PARTITION BY source, path ORDER BY recorded_at DESC) = 1)
         SELECT source, count(*) FILTER (status = 'loaded'), count(*) FILTER (status = 'rejected'),
                sum(rows_in_file)::BIGINT, sum(rows_loaded)::BIGINT, sum(rows_quarantined)::BIGINT

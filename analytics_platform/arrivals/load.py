@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from analytics_platform.contracts import (
     apply_contract,
     read_file,
 )
-from analytics_platform.lake import CheckRecord, Lake, WriteRecord, records
+from analytics_platform.lake import CheckRecord, FileStore, Lake, WriteRecord, records
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.sql import identifier, table_name
 
@@ -46,6 +46,7 @@ class FileOutcome:
         partition: Its partition.
         error: Why it was rejected; empty for a file that was loaded.
         sha256: The hash of its content.
+        stored_name: Its name in the store of files; empty where it was rejected.
         rows: Rows in the file.
         quarantined: Rows that broke a rule.
     """
@@ -54,6 +55,7 @@ class FileOutcome:
     partition: str
     error: str = ""
     sha256: str = ""
+    stored_name: str = ""
     rows: int = 0
     quarantined: int = 0
 
@@ -94,12 +96,18 @@ class _Reading:
 
 
 def load(
-    lake: Lake, source: Source, landing: Path, partitions: Sequence[str], run_id: str
+    lake: Lake,
+    store: FileStore,
+    source: Source,
+    landing: Path,
+    partitions: Sequence[str],
+    run_id: str,
 ) -> LoadReport:
     """Load the files of some partitions of a source.
 
     Args:
         lake: The lake.
+        store: Keeps each loaded file by its content, so that its rows can be made again.
         source: The source.
         landing: The landing zone.
         partitions: ISO days, or `[WHOLE]` for a source delivered whole.
@@ -108,7 +116,7 @@ def load(
     Returns:
         What became of each file. A rejected file is told there and does not raise.
     """
-    reading = _read(source, landing, partitions)
+    reading = _read(store, source, landing, partitions)
     result = _apply(source, reading)
     outcomes = _with_quarantined(reading.outcomes, result)
     good_days = [outcome.partition for outcome in outcomes if not outcome.error]
@@ -122,6 +130,7 @@ def load(
                 result.good,
                 partition_column=column,
                 partitions=days,
+                schema_change=source.schema_change,
             )
             transaction.replace(
                 source.product,
@@ -155,7 +164,7 @@ def load(
     )
 
 
-def _read(source: Source, landing: Path, partitions: Sequence[str]) -> _Reading:
+def _read(store: FileStore, source: Source, landing: Path, partitions: Sequence[str]) -> _Reading:
     files = {file.partition: file for file in scan(source, landing)}
     reading = _Reading()
     for partition in partitions:
@@ -172,12 +181,13 @@ def _read(source: Source, landing: Path, partitions: Sequence[str]) -> _Reading:
         try:
             sha256 = file.sha256()
             frame = read_file(file.path, source.contract, source.file_format, source_file=file.name)
+            stored = store.put_file(file.path, file.path.name, sha256)
             _require_unchanged(file)
         except (DataError, OSError) as error:
             reading.outcomes.append(FileOutcome(file, partition, str(error), sha256))
             continue
         reading.frames.append(frame)
-        reading.outcomes.append(FileOutcome(file, partition, "", sha256, frame.height))
+        reading.outcomes.append(FileOutcome(file, partition, "", sha256, stored.name, frame.height))
     return reading
 
 
@@ -212,14 +222,7 @@ def _with_quarantined(outcomes: Sequence[FileOutcome], result: ContractResult) -
     if result.bad.height:
         bad = dict(result.bad.group_by(SOURCE_FILE).len().iter_rows())
     return [
-        FileOutcome(
-            outcome.file,
-            outcome.partition,
-            outcome.error,
-            outcome.sha256,
-            outcome.rows,
-            bad.get(outcome.file.name, 0) if outcome.file else 0,
-        )
+        replace(outcome, quarantined=bad.get(outcome.file.name, 0) if outcome.file else 0)
         for outcome in outcomes
     ]
 
@@ -258,6 +261,7 @@ def _record_arrivals(
                 "size_bytes": outcome.file.size_bytes,
                 "modified_ns": outcome.file.modified_ns,
                 "content_sha256": outcome.sha256,
+                "stored_name": outcome.stored_name or None,
                 "status": "rejected" if outcome.error else "loaded",
                 "reason": outcome.error,
                 "run_id": run_id,

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from analytics_platform.settings import get_settings
+from analytics_platform.cli import environments, reading, release
+from analytics_platform.cli.reproduce import reproduce
+from analytics_platform.cli.terminal import Product, console, fail
+from analytics_platform.settings import Environment, get_settings
 
 app = typer.Typer(
-    help="Run, look at and read data products.",
+    help="Run, look at, read and release data products.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console()
-errors = Console(stderr=True)
+app.add_typer(release.app, name="release")
+app.command()(reading.sql)
+app.command()(environments.clone)
+app.command()(environments.diff)
+app.command()(environments.promote)
+app.command()(reproduce)
 
-Product = Annotated[str, typer.Argument(help="The product, a folder under assets/.")]
 
-
-def _fail(message: str) -> typer.Exit:
-    errors.print(message, style="red", markup=False, highlight=False)
-    return typer.Exit(1)
+@app.callback()
+def choose(
+    environment: Annotated[
+        Environment | None,
+        typer.Option("--environment", "-e", help="The environment; AP_ENVIRONMENT unless given."),
+    ] = None,
+) -> None:
+    """Run, look at, read and release data products."""
+    if environment is not None:
+        # The variable, not an argument, so that dbt, Dagster and its runs see the same.
+        os.environ["AP_ENVIRONMENT"] = environment
+        get_settings.cache_clear()
 
 
 def _day(text: str) -> dt.date:
@@ -51,7 +64,7 @@ def deliver(
         with console.status(f"Delivering {first} through {last} …"):
             report = write(landing, _day(first), _day(last))
     except (ValueError, UnknownProductError) as error:
-        raise _fail(str(error)) from error
+        raise fail(str(error)) from error
     console.print(f"Delivered {product}, {first} through {last}, to {landing}", highlight=False)
     table = Table("source", "files written", "unchanged", "rows", box=None, pad_edge=False)
     for name, source in report.sources.items():
@@ -70,7 +83,7 @@ def run(product: Product) -> None:
     try:
         succeeded = run_product(product, console)
     except UnknownProductError as error:
-        raise _fail(str(error)) from error
+        raise fail(str(error)) from error
     if not succeeded:
         raise typer.Exit(1)
 
@@ -84,45 +97,28 @@ def status(product: Product) -> None:
     try:
         print_summary(product, console, stages=())
     except UnknownProductError as error:
-        raise _fail(str(error)) from error
+        raise fail(str(error)) from error
 
 
 @app.command()
-def sql(
+def materialize(
     product: Product,
-    query: Annotated[str, typer.Argument(help="One SQL statement; tables need no schema.")],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a list of objects for programs.")
-    ] = False,
+    asset: Annotated[str, typer.Argument(help="The asset, without the product.")],
+    partition: Annotated[
+        str | None, typer.Option(help="The first partition, ISO; all that stand unless given.")
+    ] = None,
+    through: Annotated[str | None, typer.Option(help="The last partition, included.")] = None,
 ) -> None:
-    """Read the product's release. The working state cannot be reached from here."""
-    import duckdb
-
-    from analytics_platform.lake import Lake, LakeError
-    from analytics_platform.release import released
+    """Make one asset again, behind or not, with its checks."""
+    from analytics_platform.cli.products import UnknownProductError
+    from analytics_platform.cli.run import materialize as make_again
 
     try:
-        with released(Lake.from_settings(get_settings()), product) as con:
-            statements = duckdb.extract_statements(query)
-            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-                raise LakeError("One statement that reads is expected, such as: select … from …")
-            frame = con.execute(query).pl()
-    except (LakeError, duckdb.Error) as error:
-        raise _fail(str(error)) from error
-    if as_json:
-        typer.echo(json.dumps(frame.to_dicts(), default=_json_value, ensure_ascii=False))
-        return
-    table = Table(*frame.columns)
-    for row in frame.iter_rows():
-        table.add_row(*("" if value is None else str(value) for value in row))
-    console.print(table)
-    console.print(f"{frame.height} rows", highlight=False)
-
-
-def _json_value(value: object) -> object:
-    if isinstance(value, dt.date | dt.datetime | dt.time):
-        return value.isoformat()
-    return str(value)
+        succeeded = make_again(product, asset, partition, through, console)
+    except UnknownProductError as error:
+        raise fail(str(error)) from error
+    if not succeeded:
+        raise typer.Exit(1)
 
 
 @app.command()

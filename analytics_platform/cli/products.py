@@ -40,3 +40,16 @@ def delivery_of(name: str) -> Callable[..., Any]:
         raise UnknownProductError(f"{name} declares no delivery; put files there by other means.")
     module, _, function = product.delivery.rpartition(".")
     return getattr(importlib.import_module(module), function)
+
+
+def only_product() -> str:
+    """The product, where there is just one.
+
+    Raises:
+        UnknownProductError: If there are several, or none.
+    """
+    folder = PROJECT_ROOT / "assets"
+    known = sorted(path.parents[1].name for path in folder.glob("*/product/defs.yaml"))
+    if len(known) != 1:
+        raise UnknownProductError(f"Name one with --product. There is: {', '.join(known)}.")
+    return known[0]

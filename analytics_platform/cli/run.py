@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
+import polars as pl
 from dagster._core.utils import make_new_run_id
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -19,10 +20,11 @@ from analytics_platform.cli.instance import (
     fail_abandoned_runs,
     prepare_dagster_home,
 )
-from analytics_platform.cli.products import find_product
+from analytics_platform.cli.products import UnknownProductError, find_product
 from analytics_platform.components.product import job_name, run_tags
 from analytics_platform.components.state import nodes_of, product_state
-from analytics_platform.lake import Lake
+from analytics_platform.lake import FileStore, Lake, records
+from analytics_platform.lake.records import WHOLE
 from analytics_platform.planning import PlannedRun, next_run
 from analytics_platform.settings import get_settings
 
@@ -56,13 +58,11 @@ def run_product(product: str, console: Console) -> bool:
     prepare_dagster_home()
     lake = Lake.from_settings(get_settings())
     stages: list[Stage] = []
-    with console.status("Loading the code location …"), _quiet():
-        started = time.perf_counter()
-        from analytics_platform.definitions import defs
-
-        repository = defs().get_repository_def()
-        instance = dg.DagsterInstance.get()
-        stages.append(Stage("start-up", time.perf_counter() - started, True, ""))
+    store = FileStore(get_settings().files_path)
+    started = time.perf_counter()
+    repository = load_repository(console)
+    instance = dg.DagsterInstance.get()
+    stages.append(Stage("start-up", time.perf_counter() - started, True, ""))
     graph = repository.asset_graph
     nodes = nodes_of(graph, product)
     # What failed in this call is not tried again in it; what a person mended may be.
@@ -70,7 +70,7 @@ def run_product(product: str, console: Console) -> bool:
     with instance:
         fail_abandoned_runs(instance, launched_too=False)
         while True:
-            state = product_state(lake, graph, product, get_settings().landing_path)
+            state = product_state(lake, store, graph, product, get_settings().landing_path)
             planned = next_run(nodes, state, without=failed)
             if planned is None:
                 break
@@ -82,6 +82,56 @@ def run_product(product: str, console: Console) -> bool:
         console.print(f"Nothing new for {product}: no file waits and no table is behind.")
     print_summary(product, console, stages)
     return all(stage.succeeded for stage in stages)
+
+
+def materialize(
+    product: str, asset: str, first: str | None, last: str | None, console: Console
+) -> bool:
+    """Make an asset again, whether it is behind or not.
+
+    Args:
+        product: The product.
+        asset: The asset.
+        first: The first partition; where the asset has partitions and none is given, all that
+            stand are made again.
+        last: The last partition; the first unless said.
+        console: Where progress is shown.
+
+    Returns:
+        Whether the run succeeded.
+
+    Raises:
+        UnknownProductError: If there is no such product, asset or partition.
+    """
+    find_product(product)
+    prepare_dagster_home()
+    lake = Lake.from_settings(get_settings())
+    repository = load_repository(console)
+    nodes = {node.name: node for node in nodes_of(repository.asset_graph, product)}
+    if asset not in nodes:
+        raise UnknownProductError(f"{product} has no asset {asset!r}; it has: {', '.join(nodes)}.")
+    cadence = nodes[asset].cadence
+    if cadence == "whole":
+        first = last = WHOLE
+    elif first is None:
+        with lake.reader() as con:
+            written = records.latest_writes(con, product)
+        standing = sorted(written.filter(pl.col("asset") == asset)["partition"])
+        if not standing:
+            raise UnknownProductError(f"{asset} has no partition yet; name one with --partition.")
+        first, last = standing[0], standing[-1]
+    last = first if last is None else last
+    planned = PlannedRun(cadence, (asset,), first or WHOLE, last or WHOLE, "asked for", "")
+    with dg.DagsterInstance.get() as instance:
+        return _execute(product, planned, repository, instance, console).succeeded
+
+
+def load_repository(console: Console) -> dg.RepositoryDefinition:
+    """The code location, as Dagster's servers load it."""
+    with console.status("Loading the code location …"), _quiet():
+        from analytics_platform.definitions import defs
+
+        return defs().get_repository_def()
 
 
 def _execute(

@@ -15,9 +15,9 @@ from rich.table import Table
 
 from analytics_platform.arrivals import summary as arrivals_summary
 from analytics_platform.cli.products import find_product
-from analytics_platform.lake import Lake, records
+from analytics_platform.lake import FileStore, Lake, records
 from analytics_platform.modeling import latest_version
-from analytics_platform.release import last_decision, latest_release
+from analytics_platform.release import ReleaseLog
 from analytics_platform.settings import get_settings
 
 if TYPE_CHECKING:
@@ -34,13 +34,14 @@ def print_summary(product: str, console: Console, stages: Sequence[Stage]) -> No
         _checks(con, product, console)
         _drift(con, product, console)
     _models(lake, product, console)
-    _release(lake, product, console)
+    log = ReleaseLog(lake, FileStore(get_settings().files_path), product)
+    _release(log, console)
     if stages:
         table = _table("stage", "seconds", right={1})
         for stage in stages:
             table.add_row(stage.title, f"{stage.seconds:.1f}" + ("" if stage.succeeded else " ✗"))
         _print(console, "Time", table)
-    _next(lake, product, console)
+    _next(log, console)
 
 
 def _table(*columns: str, right: set[int] | None = None) -> Table:
@@ -169,25 +170,32 @@ def _models(lake: Lake, product: str, console: Console) -> None:
         _print(console, f"Model {name}, version {version.version}", table)
 
 
-def _release(lake: Lake, product: str, console: Console) -> None:
-    release, decision = latest_release(lake, product), last_decision(lake, product)
-    if release is None:
+def _release(log: ReleaseLog, console: Console) -> None:
+    newest = log.newest()
+    if newest is None or newest.serving is None:
         text = "none yet"
     else:
+        serving = newest.serving
         text = (
-            f"release {release.number} of {release.decided_at:%Y-%m-%d %H:%M} UTC, "
-            f"snapshot {release.snapshot_id}, {release.held:,} checks held"
+            f"release {serving.number} of {serving.moment:%Y-%m-%d %H:%M} UTC, "
+            f"snapshot {serving.snapshot}, {serving.held:,} checks held"
         )
     _print(console, "Release", text)
-    if decision is not None and decision.number is None:
+    if newest is not None and newest.kind == "refusal":
         console.print("  The newest state was refused:", style="red")
-        for line in decision.refusal.splitlines()[:10]:
+        for line in newest.problems[:10]:
             console.print(f"  - {line}", style="red", markup=False, highlight=False)
+    elif newest is not None and newest.on_hold:
+        console.print(
+            f"  Rolled back and on hold until `ap release resume {log.product}`", style="yellow"
+        )
 
 
-def _next(lake: Lake, product: str, console: Console) -> None:
+def _next(log: ReleaseLog, console: Console) -> None:
+    product = log.product
     ap = "ap" if shutil.which("ap") else os.path.relpath(Path(sys.executable).with_name("ap"))
-    if latest_release(lake, product) is None:
+    newest = log.newest()
+    if newest is None or newest.serving is None:
         hints = [f"{ap} run {product}", "make ui"]
     else:
         hints = [

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 
 from analytics_platform.components.product_spec import ProductSpec, product_of, run_partitions
-from analytics_platform.lake import CheckRecord, Lake, LakeResource, WriteRecord
-from analytics_platform.lake.io_manager import PREVIEW_ROWS, markdown_table
+from analytics_platform.lake import CheckRecord, Lake, WriteRecord
+from analytics_platform.lake.io_manager import PREVIEW_ROWS, LakeResource, markdown_table
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.settings import get_settings
@@ -92,6 +92,7 @@ def _asset_spec(
         kinds={"dbt", "duckdb", "view" if model.materialized == "view" else "ducklake"},
         deps=[dg.AssetKey(list(key)) for key in sorted({*model.parents, *read_by_checks})],
         partition_column=model.partition_column,
+        row_key=model.row_key,
         code_version=model.checksum[:16],
         metadata={
             "dagster/column_schema": dg.TableSchema(

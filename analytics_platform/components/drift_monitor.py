@@ -12,11 +12,13 @@ from analytics_platform.components.product_spec import (
     NEEDS_DAYS,
     ProductSpec,
     check_result,
+    file_record,
     frame_asset,
     product_of,
     run_partitions,
 )
-from analytics_platform.lake import FileStore, Lake, LakeResource
+from analytics_platform.lake import FileRecord, FileStore, Lake
+from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.monitoring import DriftColumns, drift_report
 from analytics_platform.settings import get_settings
@@ -61,6 +63,7 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
         kinds={"evidently", "ducklake"},
         deps=[product.key(declared.table)],
         partition_column=WEEK,
+        row_key=[WEEK, "column"],
         partitions_def=product.weekly,
         metadata={NEEDS_DAYS: f"{declared.reference.first}/{declared.reference.last}"},
     )
@@ -79,6 +82,7 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
         store = FileStore(get_settings().files_path)
         frames: list[pl.DataFrame] = []
         shares: dict[str, float] = {}
+        reports: list[FileRecord] = []
         for week in weeks:
             monday = dt.date.fromisoformat(week)
             sunday = monday + dt.timedelta(days=6)
@@ -92,6 +96,7 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
                 current_name=f"{week} to {sunday}",
             )
             report = store.put(result.html.encode(), f"{declared.name}_{week}.html")
+            reports.append(file_record(product, declared.name, week, report))
             shares[week] = result.drifted_share
             frames.append(
                 result.scores.with_columns(
@@ -111,6 +116,8 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
                 partition_key=week,
             )
             context.log.info(f"Week of {week}: {len(drifted)} of {result.scores.height} drifted")
+        with lake.lake.transaction(f"record reports of {declared.name}") as transaction:
+            transaction.record_files(reports)
         yield dg.MaterializeResult(asset_key=spec.key, value=pl.concat(frames))
         yield check_result(
             lake.lake,

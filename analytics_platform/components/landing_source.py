@@ -14,8 +14,8 @@ from analytics_platform.components.product_spec import (
     run_partitions,
 )
 from analytics_platform.contracts import contract_columns
-from analytics_platform.lake import LakeResource
-from analytics_platform.lake.io_manager import frame_metadata
+from analytics_platform.lake import FileStore, SchemaChange
+from analytics_platform.lake.io_manager import LakeResource, frame_metadata
 from analytics_platform.settings import get_settings
 
 
@@ -33,6 +33,8 @@ class LandingSource(dg.Component, dg.Model, dg.Resolvable):
         partition_column: The date column of its daily partitions; leave out for a source that is
             delivered whole.
         max_quarantined_share: The share of a file's rows, 0 to 1, that may break a rule.
+        schema_change: What happens when the contract's columns are no longer the table's: `fail`,
+            `add_columns`, or `replace`.
     """
 
     name: str
@@ -42,6 +44,7 @@ class LandingSource(dg.Component, dg.Model, dg.Resolvable):
     file_format: Literal["csv", "parquet"]
     partition_column: str | None = None
     max_quarantined_share: float = 0.01
+    schema_change: SchemaChange = "fail"
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The raw table as an asset with its three checks."""
@@ -60,6 +63,7 @@ class LandingSource(dg.Component, dg.Model, dg.Resolvable):
             contract=contract,
             partition_column=self.partition_column,
             max_quarantined_share=self.max_quarantined_share,
+            schema_change=self.schema_change,
         )
 
 
@@ -97,6 +101,8 @@ def _build_asset(product: ProductSpec, source: Source, description: str) -> dg.A
         kinds={source.file_format, "polars", "ducklake"},
         role="source",
         partition_column=source.partition_column,
+        row_key=source.contract.primary_key(),
+        schema_change=source.schema_change,
         metadata={
             "dagster/column_schema": dg.TableSchema(columns),
             LANDING: f"{source.folder}/{source.pattern}",
@@ -117,6 +123,7 @@ def _build_asset(product: ProductSpec, source: Source, description: str) -> dg.A
     def raw(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         report = load(
             lake.lake,
+            FileStore(get_settings().files_path),
             source,
             get_settings().landing_path,
             run_partitions(context, spec.partitions_def),

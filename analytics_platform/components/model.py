@@ -17,11 +17,13 @@ from analytics_platform.components.product_spec import (
     NEEDS_DAYS,
     ProductSpec,
     check_result,
+    file_record,
     frame_asset,
     product_of,
     run_partitions,
 )
-from analytics_platform.lake import FileStore, Lake, LakeResource, WriteRecord
+from analytics_platform.lake import FileStore, Lake, WriteRecord
+from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.modeling import ModelVersion, latest_version, record_version
@@ -161,6 +163,7 @@ def _build_model(declared: Model, product: ProductSpec, trainer: Any) -> dg.Asse
             transaction.record_writes(
                 [WriteRecord(product.name, declared.name, WHOLE, context.run.run_id, None)]
             )
+            transaction.record_files([file_record(product, declared.name, WHOLE, stored)])
         yield dg.MaterializeResult(
             asset_key=spec.key,
             metadata={
@@ -249,6 +252,7 @@ def _build_predictions(declared: Model, product: ProductSpec, trainer: Any) -> d
         kinds={"lightgbm", "ducklake"},
         deps=[product.key(declared.features), product.key(declared.name)],
         partition_column=declared.time_column,
+        row_key=[declared.time_column, declared.key],
     )
     valid = dg.AssetCheckSpec(
         "every_row_has_one_probability",
@@ -323,6 +327,7 @@ def _build_outcomes(declared: Model, product: ProductSpec) -> dg.AssetsDefinitio
         kinds={"duckdb", "ducklake"},
         deps=[product.key(PREDICTIONS), product.key(declared.labels)],
         partition_column=declared.time_column,
+        row_key=[declared.time_column, declared.key],
     )
     complete = dg.AssetCheckSpec(
         "every_known_outcome_is_joined",
@@ -379,6 +384,7 @@ def _build_performance(declared: Model, product: ProductSpec) -> dg.AssetsDefini
         kinds={"polars", "ducklake"},
         deps=[product.key(OUTCOMES)],
         partition_column=declared.time_column,
+        row_key=[declared.time_column, "model_version"],
     )
     sound = dg.AssetCheckSpec(
         "ranks_better_than_chance",

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from analytics_platform.components.product_spec import ProductSpec
 from analytics_platform.components.state import cadence_of, nodes_of, product_state
-from analytics_platform.lake import LakeError, LakeResource
+from analytics_platform.lake import FileStore, LakeError
+from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.planning import PlannedRun, next_run
-from analytics_platform.release import GateRefusedError, publish
+from analytics_platform.release import GateRefusedError, OnHoldError, attach_statement, publish
 from analytics_platform.settings import get_settings
 
 RELEASE = "release"
@@ -127,10 +128,15 @@ def _build_release(
 
     @dg.multi_asset(name=f"{product.name}__{RELEASE}", specs=[spec], check_specs=[gate])
     def release(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+        store = FileStore(get_settings().files_path)
         try:
-            made = publish(lake.lake, product.name, required, context.run.run_id)
-        except GateRefusedError as refusal:
-            problems = refusal.verdict.problems
+            made = publish(lake.lake, store, product.name, required, context.run.run_id)
+        except (GateRefusedError, OnHoldError) as refusal:
+            problems = (
+                refusal.verdict.lines()
+                if isinstance(refusal, GateRefusedError)
+                else (str(refusal),)
+            )
             yield dg.AssetCheckResult(
                 asset_key=spec.key,
                 check_name=gate.name,
@@ -146,18 +152,21 @@ def _build_release(
         yield dg.MaterializeResult(
             asset_key=spec.key,
             metadata={
-                "release": made.number or 0,
-                "snapshot": made.snapshot_id,
-                "checks_held": made.held,
+                "release": made.release.number,
+                "snapshot": made.release.snapshot,
+                "checks_held": made.release.held,
                 "is_new": made.is_new,
                 "read_it": f'ap sql {product.name} "select …"',
+                "attach_it": dg.MetadataValue.md(
+                    f"```sql\n{attach_statement(made.release, store)}\n```"
+                ),
             },
         )
         yield dg.AssetCheckResult(
             asset_key=spec.key,
             check_name=gate.name,
             passed=True,
-            metadata={"checks_held": made.held},
+            metadata={"checks_held": made.release.held},
         )
 
     return release
@@ -238,7 +247,9 @@ def _build_sensor(product: ProductSpec, jobs: Sequence[Any]) -> dg.SensorDefinit
             raise LakeError("The sensor was evaluated outside a code location.")
         graph = context.repository_def.asset_graph
         nodes = nodes_of(graph, product.name)
-        state = product_state(lake.lake, graph, product.name, get_settings().landing_path)
+        settings = get_settings()
+        store = FileStore(settings.files_path)
+        state = product_state(lake.lake, store, graph, product.name, settings.landing_path)
         planned = next_run(nodes, state, without=given_up(context.instance, product.name))
         if planned is None:
             return dg.SkipReason(

@@ -14,13 +14,15 @@ import dagster as dg
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from analytics_platform.lake.io_manager import PARTITION_COLUMN
+from analytics_platform.lake import FileRecord, SchemaChange, StoredFile
+from analytics_platform.lake.io_manager import PARTITION_COLUMN, SCHEMA_CHANGE
 from analytics_platform.lake.lake import Lake
 from analytics_platform.lake.records import WHOLE, CheckRecord
 
 ROLE = "role"
 NEEDS_DAYS = "needs_days"
 LANDING = "landing"
+ROW_KEY = "row_key"
 
 
 class ProductSpec(BaseModel):
@@ -74,10 +76,26 @@ class ProductSpec(BaseModel):
         deps: Sequence[Any] = (),
         partition_column: str | None = None,
         partitions_def: dg.PartitionsDefinition | None = None,
+        row_key: Sequence[str] = (),
+        schema_change: SchemaChange = "fail",
         metadata: dict[str, Any] | None = None,
         code_version: str | None = None,
     ) -> dg.AssetSpec:
-        """An asset's specification with what all assets of the product share."""
+        """An asset's specification with what all assets of the product share.
+
+        Args:
+            asset: The asset's name, which is its table's.
+            description: What it holds and for whom.
+            kinds: What it is made with, as Dagster shows it.
+            role: Its part in planning: source, table, model or release.
+            deps: The assets it reads.
+            partition_column: The date column that tells its partitions apart.
+            partitions_def: Its partitions, where they are not the product's days.
+            row_key: The columns that identify a row; two states are compared by them.
+            schema_change: What happens when the frame's columns are no longer the table's.
+            metadata: More metadata.
+            code_version: The version of its code.
+        """
         if partition_column is not None and partitions_def is None:
             partitions_def = self.daily
         return dg.AssetSpec(
@@ -98,6 +116,8 @@ class ProductSpec(BaseModel):
                     else {}
                 ),
                 **({PARTITION_COLUMN: partition_column} if partition_column else {}),
+                **({ROW_KEY: ", ".join(row_key)} if row_key else {}),
+                **({SCHEMA_CHANGE: schema_change} if schema_change != "fail" else {}),
                 **(metadata or {}),
             },
         )
@@ -206,3 +226,8 @@ def check_result(
         severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
         metadata=metadata or {},
     )
+
+
+def file_record(product: ProductSpec, asset: str, partition: str, stored: StoredFile) -> FileRecord:
+    """The record of a stored file that belongs to an asset's partition."""
+    return FileRecord(product.name, asset, partition, stored.name, stored.sha256, stored.size)

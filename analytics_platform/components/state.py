@@ -1,15 +1,19 @@
 """What planning needs of a product: its assets, from the graph; its state, from the lake."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from analytics_platform.arrivals import LandingFolder, scan, waiting
-from analytics_platform.components.product_spec import LANDING, NEEDS_DAYS, ROLE
-from analytics_platform.lake import Lake, records
+from analytics_platform.components.product_spec import LANDING, NEEDS_DAYS, ROLE, ROW_KEY
+from analytics_platform.lake import FileStore, Lake, records
+from analytics_platform.lake.io_manager import PARTITION_COLUMN
 from analytics_platform.planning import Cadence, Node, ProductState, SourceState
+from analytics_platform.release import ReleaseLog
 
 WRITES_WITHOUT_CHECK = 2
 """How often a partition may be written without its checks running before it is left to a person."""
@@ -53,7 +57,61 @@ def nodes_of(graph: Any, product: str) -> list[Node]:
     return nodes
 
 
-def product_state(lake: Lake, graph: Any, product: str, landing: Path) -> ProductState:
+@dataclass(frozen=True)
+class ProductShape:
+    """What commands need to know of a product's assets, from the graph.
+
+    Attributes:
+        required: Every asset but the release, with the names of its blocking checks.
+        daily_columns: The partition column of each asset with daily partitions.
+        columns: The partition column of each asset with partitions of any kind.
+        keys: Per table, the columns that identify a row.
+    """
+
+    required: Mapping[str, Sequence[str]]
+    daily_columns: Mapping[str, str]
+    columns: Mapping[str, str]
+    keys: Mapping[str, Sequence[str]]
+
+
+def shape_of(graph: Any, product: str) -> ProductShape:
+    """The shape of a product.
+
+    Args:
+        graph: The code location's asset graph.
+        product: The product's name.
+    """
+    required: dict[str, list[str]] = {}
+    daily: dict[str, str] = {}
+    columns: dict[str, str] = {}
+    keys: dict[str, list[str]] = {}
+    for key in graph.toposorted_asset_keys:
+        asset = graph.get(key)
+        if (
+            key.path[0] != product
+            or not asset.is_materializable
+            or asset.metadata[ROLE] == "release"
+        ):
+            continue
+        name = key.path[-1]
+        required[name] = []
+        if PARTITION_COLUMN in asset.metadata:
+            columns[name] = asset.metadata[PARTITION_COLUMN]
+            if cadence_of(asset.partitions_def) == "daily":
+                daily[name] = columns[name]
+        if ROW_KEY in asset.metadata:
+            keys[name] = asset.metadata[ROW_KEY].split(", ")
+    for check in sorted(graph.asset_check_keys):
+        name = check.asset_key.path[-1]
+        blocking = graph.get_check_spec(check).blocking
+        if check.asset_key.path[0] == product and name in required and blocking:
+            required[name].append(check.name)
+    return ProductShape(required, daily, columns, keys)
+
+
+def product_state(
+    lake: Lake, store: FileStore, graph: Any, product: str, landing: Path
+) -> ProductState:
     """The state of a product, read in one look at the lake and one at the landing zone."""
     sources = [
         _landing_folder(product, key.path[-1], graph.get(key).metadata[LANDING])
@@ -63,22 +121,15 @@ def product_state(lake: Lake, graph: Any, product: str, landing: Path) -> Produc
     with lake.reader() as con:
         con.execute("BEGIN")
         writes: dict[str, dict[str, int]] = {}
-        for asset, partition, snapshot_id, _rows in records.latest_writes(con, product).iter_rows():
-            writes.setdefault(asset, {})[partition] = snapshot_id
+        for write in records.latest_writes(con, product).iter_rows(named=True):
+            writes.setdefault(write["asset"], {})[write["partition"]] = write["snapshot_id"]
         failing: dict[str, set[str]] = {}
         for check in records.latest_checks(con, product).iter_rows(named=True):
             if check["blocking"] and not check["passed"]:
                 failing.setdefault(check["asset"], set()).add(check["partition"])
-        required = [
-            (key.asset_key.path[-1], key.name)
-            for key in sorted(graph.asset_check_keys)
-            if key.asset_key.path[0] == product and graph.get_check_spec(key).blocking
-        ]
+        shape = shape_of(graph, product)
+        required = [(asset, check) for asset in shape.required for check in shape.required[asset]]
         unverified = records.unverified(con, product, required, tries=WRITES_WITHOUT_CHECK)
-        judged = con.execute(
-            "SELECT coalesce(max(snapshot_id), -1) FROM lake.ops.releases WHERE product = ?",
-            [product],
-        ).fetchone()
         waits = {
             source.asset: SourceState(waiting(con, source, scan(source, landing)))
             for source in sources
@@ -88,7 +139,7 @@ def product_state(lake: Lake, graph: Any, product: str, landing: Path) -> Produc
         sources=waits,
         failing={asset: frozenset(partitions) for asset, partitions in failing.items()},
         unverified={asset: frozenset(found) for asset, found in unverified.items()},
-        judged_snapshot=judged[0] if judged else -1,
+        judged_snapshot=ReleaseLog(lake, store, product).judged_snapshot(),
     )
 
 

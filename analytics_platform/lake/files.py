@@ -19,6 +19,7 @@ from analytics_platform.lake.errors import LakeError
 URL_PREFIX = "/files"
 READ_ONLY = 0o444
 LONGEST_NAME = 120
+CHUNK_BYTES = 1 << 20
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SAFE_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
@@ -83,6 +84,8 @@ class FileStore:
         path = self._path(sha256, safe_name)
         stored = StoredFile(sha256, len(content), safe_name, path)
         if path.is_file() and path.read_bytes() == content:
+            # Upkeep leaves young files alone: what is about to be recorded is young again.
+            os.utime(path)
             return stored
         path.parent.mkdir(parents=True, exist_ok=True)
         # A name that starts with a dot is never served, so a file left by a killed process is
@@ -100,8 +103,48 @@ class FileStore:
                 Path(temporary).unlink()
             raise
         # Without it a power cut may forget the new name although the bytes are safe.
-        _sync_folders(path.parent, self.root)
+        sync_folders(path.parent, self.root)
         return stored
+
+    def put_file(self, source: Path, name: str, sha256: str) -> StoredFile:
+        """Keep a copy of a file whose hash is known, in bounded memory.
+
+        Args:
+            source: The file.
+            name: The wanted name, as in `put`.
+            sha256: The hash that its content must have.
+
+        Raises:
+            FileCorruptError: If its content has another hash, because it was changed meanwhile.
+        """
+        safe_name = _safe_name(name)
+        path = self._path(sha256, safe_name)
+        if path.is_file() and path.stat().st_size == source.stat().st_size:
+            os.utime(path)
+            return StoredFile(sha256, path.stat().st_size, safe_name, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
+        digest = hashlib.sha256()
+        try:
+            with os.fdopen(handle, "wb") as file, source.open("rb") as content:
+                while chunk := content.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fchmod(file.fileno(), READ_ONLY)
+                os.fsync(file.fileno())
+            if digest.hexdigest() != sha256:
+                raise FileCorruptError(
+                    f"Keeping {source}: expected SHA-256 {sha256}, found {digest.hexdigest()}. "
+                    "It was changed while it was read."
+                )
+            os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+            raise
+        sync_folders(path.parent, self.root)
+        return StoredFile(sha256, path.stat().st_size, safe_name, path)
 
     def get(self, sha256: str, name: str) -> bytes:
         """The content of a stored file, checked against its hash.
@@ -133,6 +176,17 @@ class FileStore:
             )
         return content
 
+    def path(self, sha256: str, name: str) -> Path:
+        """Where a stored file lies, for programs that open it themselves.
+
+        Raises:
+            FileNotStoredError: If it is not there.
+        """
+        path = self._path(sha256, name)
+        if not path.is_file():
+            raise FileNotStoredError(f"No file {name!r} with SHA-256 {sha256} in {self.root}.")
+        return path
+
     @staticmethod
     def ui_path(stored: StoredFile) -> str:
         """The address of a stored file on the web server, relative to its host.
@@ -158,7 +212,8 @@ def _safe_name(name: str) -> str:
     return cleaned
 
 
-def _sync_folders(folder: Path, root: Path) -> None:
+def sync_folders(folder: Path, root: Path) -> None:
+    """Write a folder's names to disk, and those of the folders above it up to `root`."""
     while True:
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,11 +1,11 @@
 """Dagster's view of the lake: a resource that connects and an IO manager for Polars frames.
 
 An asset's key is `[product, table]`. The metadata entry `partition_column` names the date column
-that tells the partitions of a table apart; an asset without partitions replaces its table.
+that tells the partitions of a table apart; an asset without partitions replaces its table. The
+entry `schema_change` says what happens when the frame's columns are not the table's.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -18,6 +18,7 @@ from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.settings import get_settings
 
 PARTITION_COLUMN = "partition_column"
+SCHEMA_CHANGE = "schema_change"
 PREVIEW_ROWS = 5
 
 
@@ -27,12 +28,7 @@ class LakeResource(dg.ConfigurableResource):
     @property
     def lake(self) -> Lake:
         """The lake that this process's settings name."""
-        settings = get_settings()
-        return _lake_at(settings.lake_catalog, settings.lake_data, settings.writer_wait_seconds)
-
-
-# One object per lake, so that a thread which holds the writing turn may enter it again.
-_lake_at = cache(Lake)
+        return Lake.from_settings(get_settings())
 
 
 class LakeIOManager(dg.ConfigurableIOManager):
@@ -49,7 +45,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
         Raises:
             LakeError: If `obj` is no frame, or holds rows of other partitions.
-            SchemaChangedError: If its columns or types are not the table's.
+            SchemaChangedError: If its columns or types are not the table's, and the asset's
+                metadata `schema_change` (fail, add_columns, replace) does not allow it.
         """
         if obj is None:
             # The asset wrote for itself and only says that it did.
@@ -63,9 +60,17 @@ class LakeIOManager(dg.ConfigurableIOManager):
             )
         product, asset = context.asset_key.path
         partitions = list(context.asset_partition_keys) if context.has_asset_partitions else None
-        column = (context.definition_metadata or {}).get(PARTITION_COLUMN)
+        declared = context.definition_metadata or {}
+        column = declared.get(PARTITION_COLUMN)
         with self.resource.lake.transaction(f"write {product}.{asset}") as transaction:
-            transaction.replace(product, asset, obj, partition_column=column, partitions=partitions)
+            transaction.replace(
+                product,
+                asset,
+                obj,
+                partition_column=column,
+                partitions=partitions,
+                schema_change=declared.get(SCHEMA_CHANGE, "fail"),
+            )
             transaction.record_writes(
                 writes_of(product, asset, context.run_id, obj, column, partitions)
             )

@@ -1,4 +1,4 @@
-"""Connections to the DuckLake, its single writer, and writes that happen whole or not at all.
+"""Connections to the DuckLake of an environment, and writes that happen whole or not at all.
 
 The lake is attached under the name `lake` with one schema per product and the schema `ops` for the
 platform's own records. On an SQLite catalog concurrent commits fail with `database is locked`, so
@@ -7,33 +7,38 @@ writing takes turns: a file lock is held while a transaction writes, and never w
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 import os
-import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
 
 from analytics_platform.lake import records
-from analytics_platform.lake.errors import LakeError, SchemaChangedError, WriterBusyError
+from analytics_platform.lake.errors import LakeError
+from analytics_platform.lake.schema_change import (
+    SchemaChange,
+    columns_of,
+    reconcile,
+    require_exact,
+)
 from analytics_platform.lake.sql import identifier, literal, table_name
+from analytics_platform.lake.turn import Turn
 from analytics_platform.settings import Settings
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 EXTENSIONS = ("sqlite_scanner", "ducklake")
 BUSY_TIMEOUT = "META_BUSY_TIMEOUT 30000"
 # Set once, when the catalog is made: it stays with the file, and a reader may not set it.
 # Beside a busy writer, readers do not wait for it (docs/adr/0002).
 JOURNAL_MODE = "META_JOURNAL_MODE 'WAL'"
+# Small rows of the platform's own records stay in the catalog: a file for every check would be
+# thousands. Products have none there, because a release is a copy of the catalog in another
+# format, and DuckLake 1.0 cannot read rows that were copied along.
+INLINED_OPS_ROWS = 1000
 
 
 @cache
@@ -46,6 +51,20 @@ def install_extensions() -> None:
 
     for extension in EXTENSIONS:
         duckdb_extensions.import_extension(extension)
+
+
+def open_duckdb() -> duckdb.DuckDBPyConnection:
+    """A DuckDB of its own, in memory, with the lake's extensions and UTC."""
+    install_extensions()
+    con = duckdb.connect()
+    try:
+        for extension in EXTENSIONS:
+            con.load_extension(extension)
+        con.execute("SET TimeZone = 'UTC'")
+    except BaseException:
+        con.close()
+        raise
+    return con
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,7 @@ class Transaction:
         *,
         partition_column: str | None = None,
         partitions: Sequence[str] | None = None,
+        schema_change: SchemaChange = "fail",
     ) -> int:
         """Replace partitions of a table, or the whole table, with the rows of a frame.
 
@@ -79,12 +99,14 @@ class Transaction:
             frame: The new rows. With `partitions`, every row belongs to one of them.
             partition_column: The date column that says which partition a row belongs to.
             partitions: The partitions to replace, as ISO dates; None replaces the whole table.
+            schema_change: What to do where the frame's columns are not the table's.
 
         Returns:
             The number of rows written.
 
         Raises:
-            SchemaChangedError: If the frame's columns or types differ from the table's.
+            SchemaChangedError: If the frame's columns or types differ from the table's in a way
+                that `schema_change` does not allow.
             LakeError: If a row belongs to none of `partitions`.
         """
         frame = _without_categoricals(frame)
@@ -93,10 +115,13 @@ class Transaction:
         con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{identifier(schema)}")
         con.register("incoming", frame.to_arrow())
         try:
-            incoming = _columns(con, "incoming")
+            incoming = columns_of(con, "incoming")
             if _exists(con, schema, table):
-                _require_same_schema(f"{schema}.{table}", _columns(con, name), incoming)
+                reconcile(
+                    con, schema, table, incoming, schema_change, replaces_all=partitions is None
+                )
             else:
+                require_exact(f"{schema}.{table}", incoming)
                 con.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming LIMIT 0")
             if partitions is None:
                 con.execute(f"DELETE FROM {name}")
@@ -134,32 +159,60 @@ class Transaction:
         standing = self.snapshot_id if snapshot_id is None else snapshot_id
         records.insert_writes(self.connection, writes, standing)
 
+    def record_files(self, files: Sequence[records.FileRecord]) -> None:
+        """Remember files that belong to what this transaction writes or follows."""
+        records.insert_files(self.connection, files, self.snapshot_id)
+
     def record_checks(self, checks: Sequence[records.CheckRecord], snapshot_id: int) -> None:
         """Remember the results of checks that saw the lake at `snapshot_id` or later."""
         records.insert_checks(self.connection, checks, snapshot_id)
 
 
 class Lake:
-    """The lake of one installation.
+    """The lake of one environment.
+
+    What stands belongs to one folder below `lakes/`; the link `lake` names the one in force, so
+    that replacing the whole lake by a clone of another is one step.
 
     Args:
-        catalog: The SQLite file of the catalog.
-        data: The folder of the Parquet files.
+        folder: The environment's folder.
         writer_wait_seconds: How long a writer waits for its turn.
     """
 
-    def __init__(self, catalog: Path, data: Path, writer_wait_seconds: float = 600.0) -> None:
-        self.catalog = catalog
-        self.data = data
+    def __init__(self, folder: Path, writer_wait_seconds: float = 600.0) -> None:
+        self.folder = folder
         self.writer_wait_seconds = writer_wait_seconds
-        self._lock_path = catalog.with_name("writer.lock")
-        self._holder_path = catalog.with_name("writer.json")
-        self._turns = threading.local()
+        self._turn = Turn(folder / "writer.lock", writer_wait_seconds)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Lake:
-        """The lake that the settings name."""
-        return cls(settings.lake_catalog, settings.lake_data, settings.writer_wait_seconds)
+        """The lake that the settings name; one object per lake and process."""
+        return _lake_at(settings.environment_path, settings.writer_wait_seconds)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything yet."""
+        return (self.folder / "lake").exists()
+
+    @property
+    def place(self) -> Path:
+        """The folder of the lake in force, without links."""
+        return (self.folder / "lake").resolve()
+
+    @property
+    def catalog(self) -> Path:
+        """The SQLite file of the catalog."""
+        return self.place / "catalog.sqlite"
+
+    @property
+    def data(self) -> Path:
+        """The folder of the Parquet files that this lake wrote."""
+        return self.place / "data"
+
+    @property
+    def releases(self) -> Path:
+        """The folder of the products' release logs."""
+        return self.place / "releases"
 
     def connect(
         self, *, read_only: bool = False, snapshot: int | None = None
@@ -170,27 +223,34 @@ class Lake:
             read_only: Whether writing is refused.
             snapshot: The snapshot to read, fixed for the connection's life; None for the newest.
         """
-        install_extensions()
-        if not self.catalog.exists():
+        if not self.exists:
             self._create()
-        con = duckdb.connect()
+        con = open_duckdb()
         try:
-            for extension in EXTENSIONS:
-                con.load_extension(extension)
-            options = [f"DATA_PATH {literal(str(self.data) + '/')}", BUSY_TIMEOUT]
-            if read_only or snapshot is not None:
-                options.append("READ_ONLY")
-            if snapshot is not None:
-                options.append(f"SNAPSHOT_VERSION {snapshot:d}")
-            con.execute(
-                f"ATTACH {literal(f'ducklake:sqlite:{self.catalog}')} AS lake "
-                f"({', '.join(options)})"
-            )
-            con.execute("SET TimeZone = 'UTC'")
+            self.attach(con, "lake", read_only=read_only, snapshot=snapshot)
         except BaseException:
             con.close()
             raise
         return con
+
+    def attach(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        alias: str,
+        *,
+        read_only: bool = True,
+        snapshot: int | None = None,
+    ) -> None:
+        """Attach the lake to a connection under a name."""
+        options = [BUSY_TIMEOUT]
+        if read_only or snapshot is not None:
+            options.append("READ_ONLY")
+        if snapshot is not None:
+            options.append(f"SNAPSHOT_VERSION {snapshot:d}")
+        con.execute(
+            f"ATTACH {literal(f'ducklake:sqlite:{self.catalog}')} AS {identifier(alias)} "
+            f"({', '.join(options)})"
+        )
 
     @contextmanager
     def reader(self, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -230,75 +290,53 @@ class Lake:
         Raises:
             WriterBusyError: If the turn did not come within the wait; names the holder.
         """
-        import filelock
-
-        lock = self._turn()
-        try:
-            lock.acquire(timeout=self.writer_wait_seconds)
-        except filelock.Timeout as timeout:
-            raise WriterBusyError(
-                f"Waited {self.writer_wait_seconds:.0f} s for the writing turn on {self.catalog} "
-                f"to do: {purpose}. It is held by {self._holder()}."
-            ) from timeout
-        try:
-            if lock.lock_counter == 1:
-                self._holder_path.write_text(
-                    json.dumps(
-                        {
-                            "pid": os.getpid(),
-                            "purpose": purpose,
-                            "since": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                        }
-                    )
-                )
+        with self._turn.held(purpose):
             yield
-        finally:
-            lock.release()
 
     def snapshot(self) -> int:
         """The newest snapshot's number."""
         with self.reader() as con:
             return current_snapshot(con)
 
-    def _turn(self) -> FileLock:
-        import filelock
+    def new_place(self) -> Path:
+        """An empty folder for a lake that is not in force yet."""
+        place = self.folder.resolve() / "lakes" / uuid.uuid4().hex[:12]
+        (place / "data").mkdir(parents=True)
+        return place
 
-        lock = getattr(self._turns, "lock", None)
-        if lock is None:
-            self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self._lock_path)
-            self._turns.lock = lock
-        return lock
-
-    def _holder(self) -> str:
-        try:
-            holder = json.loads(self._holder_path.read_text())
-        except (OSError, ValueError):
-            return "a process that left no name"
-        return f"process {holder['pid']} since {holder['since']} to do: {holder['purpose']}"
+    def put_in_force(self, place: Path) -> None:
+        """Make a complete lake the environment's, in one step. The caller holds the turn."""
+        link = self.folder / f".lake-{place.name}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(place.relative_to(self.folder.resolve()))
+        os.replace(link, self.folder / "lake")  # noqa: PTH105 - the one call that is atomic
 
     def _create(self) -> None:
         """Make the catalog and the platform's own tables, once, however many ask at once."""
         with self.writing("create the lake"):
-            if self.catalog.exists():
+            if self.exists:
                 return
-            self.data.mkdir(parents=True, exist_ok=True)
-            # Made under another name and moved, so that a killed creation leaves no half lake.
-            draft = self.catalog.with_suffix(".draft")
-            draft.unlink(missing_ok=True)
-            con = duckdb.connect()
+            place = self.new_place()
+            con = open_duckdb()
             try:
-                for extension in EXTENSIONS:
-                    con.load_extension(extension)
                 con.execute(
-                    f"ATTACH {literal(f'ducklake:sqlite:{draft}')} AS lake "
-                    f"(DATA_PATH {literal(str(self.data) + '/')}, {JOURNAL_MODE})"
+                    f"ATTACH {literal(f'ducklake:sqlite:{place}/catalog.sqlite')} AS lake "
+                    f"(DATA_PATH {literal(f'{place}/data/')}, {JOURNAL_MODE})"
                 )
+                con.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
                 records.create_tables(con)
+                con.execute(
+                    f"CALL lake.set_option('data_inlining_row_limit', {INLINED_OPS_ROWS}, "
+                    "schema => 'ops')"
+                )
                 con.execute("DETACH lake")
             finally:
                 con.close()
-            draft.replace(self.catalog)
+            self.put_in_force(place)
+
+
+# One object per lake, so that a thread which holds the writing turn may enter it again.
+_lake_at = cache(Lake)
 
 
 def current_snapshot(con: duckdb.DuckDBPyConnection) -> int:
@@ -309,10 +347,6 @@ def current_snapshot(con: duckdb.DuckDBPyConnection) -> int:
     return int(row[0])
 
 
-def _columns(con: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
-    return {row[0]: row[1] for row in con.execute(f"DESCRIBE {relation}").fetchall()}
-
-
 def _exists(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
     found = con.execute(
         "SELECT 1 FROM duckdb_tables() "
@@ -320,22 +354,6 @@ def _exists(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
         [schema, table],
     ).fetchone()
     return found is not None
-
-
-def _require_same_schema(table: str, have: dict[str, str], incoming: dict[str, str]) -> None:
-    if have == incoming or dict(sorted(have.items())) == dict(sorted(incoming.items())):
-        return
-    lines = [
-        f"  {name}: table {have.get(name, 'has no such column')}, "
-        f"frame {incoming.get(name, 'has no such column')}"
-        for name in sorted(have.keys() | incoming.keys())
-        if have.get(name) != incoming.get(name)
-    ]
-    raise SchemaChangedError(
-        f"Writing {table}: the frame's columns are not the table's. Nothing was changed.\n"
-        + "\n".join(lines)
-        + f"\n  table: {have}\n  frame: {incoming}"
-    )
 
 
 def _without_categoricals(frame: pl.DataFrame) -> pl.DataFrame:

@@ -10,14 +10,19 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import duckdb
 import polars as pl
 
 WHOLE = ""
 """The partition of an asset that has none, and of a check that saw the whole table."""
+
+
+WriteKind = Literal["written", "reverted", "removed", "promoted"]
+"""Materialised; put back to its released state; taken out, because no release had it; taken over
+from another environment."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class WriteRecord:
         partition: The partition's key, or `WHOLE`.
         run_id: Dagster's run.
         rows: Rows of the partition; None where not counted.
+        kind: How it came to be.
     """
 
     product: str
@@ -37,6 +43,7 @@ class WriteRecord:
     partition: str
     run_id: str
     rows: int | None = None
+    kind: WriteKind = "written"
 
 
 @dataclass(frozen=True)
@@ -64,25 +71,47 @@ class CheckRecord:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class FileRecord:
+    """A file that belongs to an asset, such as a report or a model's artifact.
+
+    Attributes:
+        product: The product's name.
+        asset: The asset that made it.
+        partition: The partition's key, or `WHOLE`.
+        name: Its name in the store of files.
+        sha256: The hash of its content, which is its address there.
+        size_bytes: Its size.
+    """
+
+    product: str
+    asset: str
+    partition: str
+    name: str
+    sha256: str
+    size_bytes: int
+
+
 TABLES = {
     "writes": """
         product VARCHAR, asset VARCHAR, "partition" VARCHAR, snapshot_id BIGINT, run_id VARCHAR,
-        "rows" BIGINT, written_at TIMESTAMP""",
+        "rows" BIGINT, kind VARCHAR, written_at TIMESTAMP""",
     "checks": """
         product VARCHAR, asset VARCHAR, "check" VARCHAR, "partition" VARCHAR, snapshot_id BIGINT,
         passed BOOLEAN, blocking BOOLEAN, run_id VARCHAR, detail VARCHAR,
         evaluated_at TIMESTAMP""",
     "arrivals": """
         product VARCHAR, source VARCHAR, "partition" VARCHAR, path VARCHAR, size_bytes BIGINT,
-        modified_ns BIGINT, content_sha256 VARCHAR, status VARCHAR, reason VARCHAR, run_id VARCHAR,
-        rows_in_file BIGINT, rows_loaded BIGINT, rows_quarantined BIGINT, recorded_at TIMESTAMP""",
+        modified_ns BIGINT, content_sha256 VARCHAR, stored_name VARCHAR, status VARCHAR,
+        reason VARCHAR, run_id VARCHAR, rows_in_file BIGINT,
+        rows_loaded BIGINT, rows_quarantined BIGINT, recorded_at TIMESTAMP""",
     "models": """
         product VARCHAR, model VARCHAR, version BIGINT, artifact_sha256 VARCHAR,
         artifact_name VARCHAR, trained_on VARCHAR, snapshot_id BIGINT, run_id VARCHAR,
         metrics VARCHAR, created_at TIMESTAMP""",
-    "releases": """
-        product VARCHAR, number BIGINT, snapshot_id BIGINT, run_id VARCHAR, passed BOOLEAN,
-        evidence VARCHAR, refusal VARCHAR, decided_at TIMESTAMP""",
+    "files": """
+        product VARCHAR, asset VARCHAR, "partition" VARCHAR, name VARCHAR, sha256 VARCHAR,
+        size_bytes BIGINT, snapshot_id BIGINT, recorded_at TIMESTAMP""",
 }
 
 
@@ -128,6 +157,7 @@ def insert_writes(
                 "snapshot_id": snapshot_id,
                 "run_id": write.run_id,
                 "rows": write.rows,
+                "kind": write.kind,
                 "written_at": moment,
             }
             for write in writes
@@ -161,13 +191,47 @@ def insert_checks(
     )
 
 
+def insert_files(
+    con: duckdb.DuckDBPyConnection, files: Sequence[FileRecord], snapshot_id: int
+) -> None:
+    """Append records of files, as of the snapshot of what they belong to."""
+    moment = now()
+    insert(
+        con,
+        "files",
+        [{**asdict(file), "snapshot_id": snapshot_id, "recorded_at": moment} for file in files],
+    )
+
+
 def latest_writes(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
-    """The newest write of each partition: columns asset, partition, snapshot_id, rows."""
+    """The newest write of each partition that stands.
+
+    Columns: asset, partition, snapshot_id, rows, run_id, kind.
+    """
     return con.execute(
         """
-        SELECT asset, "partition", max(snapshot_id) AS snapshot_id,
-               arg_max("rows", snapshot_id) AS "rows"
-        FROM lake.ops.writes WHERE product = ? GROUP BY ALL ORDER BY ALL
+        SELECT asset, "partition", snapshot_id, "rows", run_id, kind
+        FROM lake.ops.writes WHERE product = ?
+        QUALIFY row_number() OVER (
+            PARTITION BY asset, "partition" ORDER BY snapshot_id DESC, written_at DESC) = 1
+          AND kind <> 'removed'
+        ORDER BY asset, "partition"
+        """,
+        [product],
+    ).pl()
+
+
+def latest_files(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
+    """The newest file of each name of each partition.
+
+    Columns: asset, partition, name, sha256, size_bytes.
+    """
+    return con.execute(
+        """
+        SELECT asset, "partition", name, sha256, size_bytes FROM lake.ops.files WHERE product = ?
+        QUALIFY row_number() OVER (
+            PARTITION BY asset, "partition", name ORDER BY snapshot_id DESC, recorded_at DESC) = 1
+        ORDER BY asset, "partition", name
         """,
         [product],
     ).pl()

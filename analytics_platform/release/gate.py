@@ -7,13 +7,13 @@ later state and held. A check that was skipped, broke or is older than its data 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
 from analytics_platform.lake import records
+from analytics_platform.lake.catalog import last_changes
 from analytics_platform.lake.records import WHOLE
 
 
@@ -27,6 +27,7 @@ class Problem:
         partitions: The partitions it does not hold on; `WHOLE` for an asset without any.
         reason: Failed, did not run, older than its data, or changed outside a run.
         detail: What the check found, as JSON, of the first partition.
+        mend: What a person would do about it, a command where there is one.
     """
 
     asset: str
@@ -34,16 +35,21 @@ class Problem:
     partitions: tuple[str, ...]
     reason: str
     detail: str = ""
+    mend: str = ""
 
     def __str__(self) -> str:
-        """One line that names asset, check, partitions and reason."""
+        """One line that names asset, check, partitions, reason and what would mend it."""
         where = ""
         if self.partitions and self.partitions[0] != WHOLE:
             where = f" [{self.partitions[0]}" + (
                 f" and {len(self.partitions) - 1} more]" if len(self.partitions) > 1 else "]"
             )
         subject = f"{self.asset} · {self.check}" if self.check else self.asset
-        return f"{subject}{where}: {self.reason}" + (f" {self.detail}" if self.detail else "")
+        return (
+            f"{subject}{where}: {self.reason}"
+            + (f" {self.detail}" if self.detail else "")
+            + (f". Mend: {self.mend}" if self.mend else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,10 @@ class Verdict:
         """Whether every blocking check holds, and there is something to release."""
         return not self.problems
 
+    def lines(self) -> tuple[str, ...]:
+        """The problems, a line each."""
+        return tuple(str(problem) for problem in self.problems)
+
 
 def judge(
     con: duckdb.DuckDBPyConnection, product: str, required: Mapping[str, Sequence[str]]
@@ -77,8 +87,8 @@ def judge(
         required: Every asset of the product with the names of its blocking checks.
     """
     writes: dict[str, dict[str, int]] = {}
-    for asset, partition, snapshot_id, _rows in records.latest_writes(con, product).iter_rows():
-        writes.setdefault(asset, {})[partition] = snapshot_id
+    for write in records.latest_writes(con, product).iter_rows(named=True):
+        writes.setdefault(write["asset"], {})[write["partition"]] = write["snapshot_id"]
     results: dict[tuple[str, str], dict[str, tuple[int, bool, str]]] = {}
     latest = records.latest_checks(con, product)
     for asset, check, partition, snapshot_id, passed, _blocking, detail in latest.iter_rows():
@@ -101,13 +111,28 @@ def judge(
                     broken.setdefault(reason, []).append(partition)
                     details.setdefault(reason, detail)
             problems += [
-                Problem(asset, check, tuple(partitions), reason, details[reason])
+                Problem(
+                    asset,
+                    check,
+                    tuple(partitions),
+                    reason,
+                    details[reason],
+                    _mend(product, asset, reason, partitions),
+                )
                 for reason, partitions in broken.items()
             ]
     problems += _unrecorded_changes(con, product, writes)
     absent = tuple(asset for asset in required if asset not in writes)
     if not writes:
-        problems.append(Problem(product, "", (), "nothing was ever written, so nothing to release"))
+        problems.append(
+            Problem(
+                product,
+                "",
+                (),
+                "nothing was ever written, so there is nothing to release",
+                mend=f"deliver files, then `ap run {product}`",
+            )
+        )
     return Verdict(held, tuple(problems), absent)
 
 
@@ -116,13 +141,41 @@ def _holds(
 ) -> tuple[str | None, str]:
     candidates = [of_check[key] for key in {partition, WHOLE} if key in of_check]
     if not candidates:
-        return "did not run", ""
+        return NOT_RUN, ""
     seen, passed, detail = max(candidates, key=lambda candidate: candidate[0])
     if seen < written:
-        return "is older than the data", ""
+        return OLDER, ""
     if not passed:
-        return "failed", detail
+        return FAILED, detail
     return None, ""
+
+
+FAILED, NOT_RUN, OLDER = "failed", "did not run", "is older than the data"
+
+
+def _mend(product: str, asset: str, reason: str, partitions: Sequence[str]) -> str:
+    """The command that would mend a problem, or the two ways out where it takes a person."""
+    again = materialize_command(product, asset, partitions)
+    if reason != FAILED:
+        return f"`{again}`"
+    if partitions == [WHOLE]:
+        return f"correct the data or the code, then `ap run {product}` or `{again}`"
+    back = " ".join(f"--partition {partition}" for partition in partitions[:3])
+    more = " …" if len(partitions) > 3 else ""
+    return (
+        f"correct the file and `ap run {product}`, or put it back to its released state: "
+        f"`ap release revert {product} {back}{more}`"
+    )
+
+
+def materialize_command(product: str, asset: str, partitions: Sequence[str]) -> str:
+    """The command that makes an asset's partitions again, from the first to the last."""
+    command = f"ap materialize {product} {asset}"
+    if not partitions or partitions[0] == WHOLE:
+        return command
+    if len(partitions) == 1:
+        return f"{command} --partition {partitions[0]}"
+    return f"{command} --partition {partitions[0]} --through {partitions[-1]}"
 
 
 def _unrecorded_changes(
@@ -143,40 +196,8 @@ def _unrecorded_changes(
                     asset,
                     "",
                     (),
-                    f"table {table} changed at snapshot {changed}, outside any recorded run; "
-                    "materialise the asset again",
+                    f"table {table} changed at snapshot {changed}, outside any recorded run",
+                    mend=f"`{materialize_command(product, asset, ())}`",
                 )
             )
     return problems
-
-
-def last_changes(con: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:
-    """The snapshot at which each table of a schema last changed, from DuckLake's own record."""
-    tables = dict(
-        con.execute(
-            """
-            SELECT table_id::VARCHAR, table_name
-            FROM __ducklake_metadata_lake.ducklake_table t
-            JOIN __ducklake_metadata_lake.ducklake_schema s USING (schema_id)
-            WHERE s.schema_name = ? AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
-            """,
-            [schema],
-        ).fetchall()
-    )
-    changed: dict[str, int] = {}
-    rows = con.execute(
-        """
-        SELECT snapshot_id, changes_made
-        FROM __ducklake_metadata_lake.ducklake_snapshot_changes
-        WHERE snapshot_id <= (SELECT id FROM lake.current_snapshot()) ORDER BY snapshot_id
-        """
-    ).fetchall()
-    for snapshot_id, changes in rows:
-        for table_id in re.findall(
-            r"(?:inserted_into_table|deleted_from_table|inlined_insert|inlined_delete|"
-            r"altered_table):(\d+)",
-            changes or "",
-        ):
-            if table_id in tables:
-                changed[tables[table_id]] = snapshot_id
-    return changed

@@ -1,17 +1,28 @@
-"""Publish a state that the gate lets through, and read what was published."""
+"""Publish a state that the gate lets through, and take a release back."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
-from analytics_platform.lake import Lake, LakeError, records
-from analytics_platform.lake.sql import identifier
+from analytics_platform.lake import FileStore, Lake, LakeError
+from analytics_platform.lake.catalog import freeze
+from analytics_platform.lake.lake import current_snapshot
 from analytics_platform.release.gate import Verdict, judge
+from analytics_platform.release.log import (
+    Decision,
+    FileAddress,
+    NoReleaseError,
+    Release,
+    ReleaseLog,
+    account,
+    now,
+)
+from analytics_platform.release.provenance import read_manifest, write_manifest
 
 
 class GateRefusedError(LakeError):
@@ -23,139 +34,221 @@ class GateRefusedError(LakeError):
 
     def __init__(self, product: str, verdict: Verdict) -> None:
         self.verdict = verdict
-        listed = "\n".join(f"  - {problem}" for problem in verdict.problems)
+        listed = "\n".join(f"  - {line}" for line in verdict.lines())
         super().__init__(f"The gate of {product} refuses; readers keep the last release.\n{listed}")
 
 
-class NoReleaseError(LakeError):
-    """The product has no release to read."""
+class OnHoldError(LakeError):
+    """A person rolled back, and nothing is released until a person resumes."""
 
 
 @dataclass(frozen=True)
-class Release:
-    """One decision of the gate: a release, or a refusal.
+class Published:
+    """What `publish` gives.
 
     Attributes:
-        product: The product.
-        number: 1, 2, 3, … for releases; None for a refusal.
-        snapshot_id: The snapshot of the lake that was judged, and that readers of a release see.
-        decided_at: When, in UTC.
-        held: How many (check, partition) pairs held.
-        is_new: Whether this call made it.
-        refusal: Why not, line by line; empty for a release.
+        release: What readers see now.
+        is_new: Whether this call made it; False where nothing was written since.
     """
 
-    product: str
-    number: int | None
-    snapshot_id: int
-    decided_at: dt.datetime
-    held: int
-    is_new: bool = False
-    refusal: str = ""
+    release: Release
+    is_new: bool
 
 
 def publish(
-    lake: Lake, product: str, required: Mapping[str, Sequence[str]], run_id: str
-) -> Release:
+    lake: Lake,
+    store: FileStore,
+    product: str,
+    required: Mapping[str, Sequence[str]],
+    run_id: str,
+    note: str = "",
+) -> Published:
     """Release the working state, if every blocking check of the product holds on it.
 
-    Judged and recorded in one transaction, so that no write can slip in between. When nothing of
-    the product was written since the last release, that release is given and none is made.
+    The lake's writing turn is held while the state is judged and frozen, so that no write can
+    slip in between. The release becomes true when the log's pointer is replaced, in one step.
 
     Args:
         lake: The lake.
+        store: The store of files.
         product: The product.
         required: Every asset of the product with the names of its blocking checks.
-        run_id: Dagster's run.
+        run_id: Dagster's run; empty for a command.
+        note: Where it came from, for the log.
 
     Raises:
         GateRefusedError: If a check does not hold; the refusal is recorded.
+        OnHoldError: If a rollback holds releases back.
     """
-    with lake.transaction(f"release {product}") as transaction:
-        con = transaction.connection
-        judged = transaction.snapshot_id - 1
-        last = _decision(con, product, "passed")
+    log = ReleaseLog(lake, store, product)
+    with lake.writing(f"release {product}"), lake.reader() as con:
+        snapshot = current_snapshot(con)
         verdict = judge(con, product, required)
-        if verdict.opens and last is not None and not _written_since(con, product, last):
-            return last
-        number = (last.number or 0) + 1 if last else 1
-        moment = records.now()
-        refusal = "\n".join(str(problem) for problem in verdict.problems)
-        records.insert(
-            con,
-            "releases",
-            [
-                {
-                    "product": product,
-                    "number": number if verdict.opens else None,
-                    "snapshot_id": judged,
-                    "run_id": run_id,
-                    "passed": verdict.opens,
-                    "evidence": json.dumps({"held": verdict.held, "absent": verdict.absent}),
-                    "refusal": refusal,
-                    "decided_at": moment,
-                }
-            ],
-        )
-    if not verdict.opens:
-        raise GateRefusedError(product, verdict)
-    return Release(product, number, judged, moment, verdict.held, is_new=True)
+        newest = log.newest()
+        if newest is not None and newest.on_hold:
+            _hold(log, snapshot, run_id)
+        if not verdict.opens:
+            _refuse(log, snapshot, verdict, run_id)
+            raise GateRefusedError(product, verdict)
+        if (
+            newest is not None
+            and newest.serving is not None
+            and not _written_since(con, product, newest.serving.snapshot)
+        ):
+            return Published(newest.serving, is_new=False)
+        catalog = _freeze(lake, store, product, snapshot)
+        manifest = write_manifest(con, store, product, snapshot)
+        _require_pinned(store, product, manifest)
+        with log.changing(f"release {product}"):
+            newest = log.newest()
+            if newest is not None and newest.on_hold:
+                # A rollback that came while this was made.
+                _hold(log, snapshot, run_id)
+            number = (newest.latest_number if newest else 0) + 1
+            release = Release(product, number, snapshot, now(), catalog, manifest, verdict.held)
+            log.append(
+                Decision(
+                    kind="release",
+                    product=product,
+                    snapshot=snapshot,
+                    at=release.released_at,
+                    by=account(),
+                    run_id=run_id,
+                    note=note,
+                    absent=verdict.absent,
+                    serving=release,
+                    latest_number=number,
+                )
+            )
+    return Published(release, is_new=True)
 
 
-def latest_release(lake: Lake, product: str) -> Release | None:
-    """The release that readers see now."""
-    with lake.reader() as con:
-        return _decision(con, product, "passed")
+def rollback(log: ReleaseLog, to: int | None = None, note: str = "") -> Release:
+    """Give readers an earlier release back: data, predictions, model and reports together.
 
+    Waits for no writer of the lake. Nothing is released afterwards until `resume`, or the next
+    run would release again what was taken back.
 
-def last_decision(lake: Lake, product: str) -> Release | None:
-    """The gate's newest decision, be it a release or a refusal."""
-    with lake.reader() as con:
-        return _decision(con, product, "true")
-
-
-def released(lake: Lake, product: str) -> duckdb.DuckDBPyConnection:
-    """Open a read-only connection that sees the latest release of a product and nothing later.
-
-    The product's tables can be named without a schema. The connection can reach no file outside
-    the lake's data.
+    Args:
+        log: The product's release log.
+        to: The release's number; the one before the one that readers see, unless said.
+        note: The reason.
 
     Raises:
-        NoReleaseError: If there is none yet.
+        NoReleaseError: If there is no such release.
     """
-    release = latest_release(lake, product)
-    if release is None:
-        raise NoReleaseError(
-            f"{product} has no release yet. Run `ap run {product}`, or `ap status {product}` to "
-            "see what holds one back."
+    with log.changing(f"roll back {log.product}"):
+        serving = log.serving()
+        if to is None:
+            earlier = [made for made in log.releases() if made.number < serving.number]
+            if not earlier:
+                raise NoReleaseError(
+                    f"{log.product} has no release before {serving.number} to go back to."
+                )
+            target = earlier[0]
+        else:
+            target = log.release(to)
+        _append(log, "rollback", target, on_hold=True, note=note)
+    return target
+
+
+def resume(log: ReleaseLog, note: str = "") -> Decision:
+    """Let releases go on after a rollback; the next run judges the working state anew.
+
+    Raises:
+        NoReleaseError: If nothing is on hold.
+    """
+    with log.changing(f"resume {log.product}"):
+        newest = log.newest()
+        if newest is None or not newest.on_hold:
+            raise NoReleaseError(f"{log.product} is not on hold; there is nothing to resume.")
+        return _append(log, "resume", newest.serving, on_hold=False, note=note)
+
+
+def _append(
+    log: ReleaseLog, kind: str, serving: Release | None, *, on_hold: bool, note: str
+) -> Decision:
+    newest = log.newest()
+    if newest is None:
+        raise NoReleaseError(f"{log.product} has no release yet.")
+    return log.append(
+        Decision(
+            kind=kind,  # pyright: ignore[reportArgumentType]
+            product=log.product,
+            snapshot=newest.snapshot,
+            at=now(),
+            by=account(),
+            note=note,
+            serving=serving,
+            latest_number=newest.latest_number,
+            on_hold=on_hold,
         )
-    con = lake.connect(snapshot=release.snapshot_id)
-    con.execute(f"USE lake.{identifier(product)}")
-    con.execute(f"SET allowed_directories = ['{lake.data}/']")
-    con.execute("SET enable_external_access = false")
-    con.execute("SET lock_configuration = true")
-    return con
-
-
-def _decision(con: duckdb.DuckDBPyConnection, product: str, condition: str) -> Release | None:
-    row = con.execute(
-        f"""
-        SELECT number, snapshot_id, decided_at, evidence, refusal FROM lake.ops.releases
-        WHERE product = ? AND {condition} ORDER BY decided_at DESC, number DESC LIMIT 1
-        """,
-        [product],
-    ).fetchone()
-    if row is None:
-        return None
-    number, snapshot_id, decided_at, evidence, refusal = row
-    return Release(
-        product, number, snapshot_id, decided_at, json.loads(evidence)["held"], refusal=refusal
     )
 
 
-def _written_since(con: duckdb.DuckDBPyConnection, product: str, release: Release) -> bool:
+def _hold(log: ReleaseLog, snapshot: int, run_id: str) -> None:
+    text = (
+        f"{log.product} was rolled back and is on hold. Mend the cause, then "
+        f"`ap release resume {log.product}`."
+    )
+    with log.changing(f"refuse {log.product}"):
+        _record_refusal(log, snapshot, (text,), (), run_id)
+    raise OnHoldError(text)
+
+
+def _refuse(log: ReleaseLog, snapshot: int, verdict: Verdict, run_id: str) -> None:
+    with log.changing(f"refuse {log.product}"):
+        _record_refusal(log, snapshot, verdict.lines(), verdict.absent, run_id)
+
+
+def _record_refusal(
+    log: ReleaseLog, snapshot: int, problems: tuple[str, ...], absent: tuple[str, ...], run_id: str
+) -> None:
+    newest = log.newest()
+    log.append(
+        Decision(
+            kind="refusal",
+            product=log.product,
+            snapshot=snapshot,
+            at=now(),
+            by=account(),
+            run_id=run_id,
+            problems=problems,
+            absent=absent,
+            serving=newest.serving if newest else None,
+            latest_number=newest.latest_number if newest else 0,
+            on_hold=newest.on_hold if newest else False,
+        )
+    )
+
+
+def _require_pinned(store: FileStore, product: str, address: FileAddress) -> None:
+    """Refuse to release what names a file that is not there.
+
+    Raises:
+        LakeError: If a report, an artifact or an arrived file is missing.
+    """
+    manifest = read_manifest(store, address)
+    for entry in [*manifest["files"], *manifest["models"], *manifest["arrivals"]]:
+        try:
+            store.path(entry["sha256"], entry["name"])
+        except LakeError as error:
+            raise LakeError(
+                f"Releasing {product}: {error} Materialise the asset that makes it again."
+            ) from error
+
+
+def _freeze(lake: Lake, store: FileStore, product: str, snapshot: int) -> FileAddress:
+    with tempfile.TemporaryDirectory(prefix="ap-freeze-") as folder:
+        frozen = Path(folder) / "frozen.ducklake"
+        freeze(lake, product, snapshot, frozen)
+        stored = store.put(frozen.read_bytes(), f"{product}-{snapshot}.ducklake")
+    return FileAddress.of(stored)
+
+
+def _written_since(con: duckdb.DuckDBPyConnection, product: str, snapshot: int) -> bool:
     found = con.execute(
         "SELECT 1 FROM lake.ops.writes WHERE product = ? AND snapshot_id > ? LIMIT 1",
-        [product, release.snapshot_id],
+        [product, snapshot],
     ).fetchone()
     return found is not None

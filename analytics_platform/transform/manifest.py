@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from analytics_platform.lake import Lake
 from analytics_platform.settings import PROJECT_ROOT, Settings
 
 PROJECT_DIR = PROJECT_ROOT / "dbt_project"
@@ -37,6 +38,7 @@ class DbtModel:
         description: As written in the project.
         materialized: view, table or incremental.
         partition_column: The date column of its partitions (`meta.partition_column`), or None.
+        row_key: The columns that identify a row, as its uniqueness test says; empty without one.
         columns: Name, type and description of each declared column.
         parents: The asset keys it reads.
         sql: The model's source.
@@ -50,6 +52,7 @@ class DbtModel:
     description: str
     materialized: str
     partition_column: str | None
+    row_key: tuple[str, ...]
     columns: tuple[tuple[str, str, str], ...]
     parents: tuple[tuple[str, str], ...]
     sql: str
@@ -195,6 +198,7 @@ class DbtProject:
             description=node["description"],
             materialized=node["config"]["materialized"],
             partition_column=node["config"].get("meta", {}).get("partition_column"),
+            row_key=self._row_keys.get(node["unique_id"], ()),
             columns=tuple(
                 (name, column.get("data_type") or "", column.get("description") or "")
                 for name, column in node["columns"].items()
@@ -203,6 +207,19 @@ class DbtProject:
             sql=node["raw_code"],
             checksum=node["checksum"]["checksum"],
         )
+
+    @cached_property
+    def _row_keys(self) -> dict[str, tuple[str, ...]]:
+        """Per model, the columns of its test that no two rows are alike in."""
+        keys: dict[str, tuple[str, ...]] = {}
+        for node in self.manifest["nodes"].values():
+            test = node.get("test_metadata") or {}
+            arguments = test.get("kwargs", {})
+            if test.get("name") == "unique_combination":
+                keys.setdefault(node["attached_node"], tuple(arguments["columns"]))
+            elif test.get("name") == "unique":
+                keys[node["attached_node"]] = (arguments["column_name"],)
+        return keys
 
     def _parent_key(self, unique_id: str) -> tuple[str, str]:
         if unique_id in self.manifest["sources"]:
@@ -215,8 +232,7 @@ class DbtProject:
 def dbt_environment(settings: Settings, target_path: Path) -> dict[str, str]:
     """The environment variables that the project's `profiles.yml` and `dbt_project.yml` read."""
     return {
-        "AP_LAKE_CATALOG": str(settings.lake_catalog),
-        "AP_LAKE_DATA": str(settings.lake_data) + "/",
+        "AP_LAKE_CATALOG": str(Lake.from_settings(settings).catalog),
         "DBT_TARGET_PATH": str(target_path),
         "DBT_LOG_PATH": str(settings.dbt_path / "logs"),
     }

@@ -6,7 +6,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from analytics_platform.lake import Lake, LakeIOManager, LakeResource
+from analytics_platform.lake import Lake
+from analytics_platform.lake.io_manager import LakeIOManager, LakeResource
 
 DAYS = dg.DailyPartitionsDefinition("2013-01-01", end_date="2013-02-01")
 POLICY = dg.BackfillPolicy.single_run()

@@ -15,7 +15,8 @@ from analytics_platform.components import (
     product_of,
     run_partitions,
 )
-from analytics_platform.lake import Lake, LakeResource
+from analytics_platform.lake import Lake
+from analytics_platform.lake.io_manager import LakeResource
 from assets.flight_delays.features.builder import HISTORY_LAG_DAYS, build_features
 from assets.flight_delays.features.leakage import leaking_columns
 
@@ -41,6 +42,7 @@ def _spec() -> dg.AssetSpec:
         ),
         kinds={"polars", "ducklake"},
         partition_column="flight_date",
+        row_key=["flight_id"],
         deps=[
             PRODUCT.key("int_scheduled_flights"),
             PRODUCT.key("stg_weather"),

@@ -1,0 +1,19 @@
+"""What all commands share: the terminal, arguments, and how an error ends a command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console()
+errors = Console(stderr=True)
+
+Product = Annotated[str, typer.Argument(help="The product, a folder under assets/.")]
+
+
+def fail(message: str) -> typer.Exit:
+    """Print an error for a person and give the exit that ends the command."""
+    errors.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(1)

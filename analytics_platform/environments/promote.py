@@ -1,0 +1,291 @@
+"""Make a clone's state of a product the origin's next release, without computing it again.
+
+Only what the clone wrote since both were equal is taken over: its partitions, its evidence and its
+records, in one transaction of the origin. The origin then holds the rows itself and needs the clone
+no longer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+
+from analytics_platform.environments.clone import (
+    Base,
+    NotACloneError,
+    all_environments,
+    origin_of,
+    write_origin,
+)
+from analytics_platform.lake import CheckRecord, FileStore, Lake, LakeError, WriteRecord
+from analytics_platform.lake.catalog import last_changes
+from analytics_platform.lake.compare import digest
+from analytics_platform.lake.records import WHOLE
+from analytics_platform.lake.schema_change import columns_of
+from analytics_platform.lake.sql import identifier, literal, table_name
+from analytics_platform.release import GateRefusedError, Published, ReleaseLog, judge, publish
+
+STAGED = "staged"
+RUN_ID = "promotion"
+
+
+class OriginMovedError(LakeError):
+    """The origin has changed since it was cloned, so its state is not the clone's past."""
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """What a promotion did.
+
+    Attributes:
+        published: The origin's release.
+        taken_over: Rows taken over, per table; a table that the clone did not touch is not there.
+    """
+
+    published: Published
+    taken_over: Mapping[str, int]
+
+
+def promote(
+    source: Lake,
+    target: Lake,
+    store: FileStore,
+    product: str,
+    required: Mapping[str, Sequence[str]],
+    columns: Mapping[str, str],
+) -> Promoted:
+    """Take a clone's state of a product over into its origin, and release it there.
+
+    Args:
+        source: The clone, such as staging.
+        target: Its origin, such as production.
+        store: The store of files.
+        product: The product.
+        required: Every asset of the product with the names of its blocking checks.
+        columns: The partition column of each asset that has partitions.
+
+    Raises:
+        NotACloneError: If the source is no clone of the target's present lake.
+        OriginMovedError: If the product changed in the target since; names what changed.
+        GateRefusedError: If a blocking check does not hold in the source.
+        OnHoldError: If the target was rolled back and is on hold.
+    """
+    names = f"{product} from {source.folder.name} to {target.folder.name}"
+    origin = origin_of(source)
+    if (origin.environment, origin.place) != (target.folder.name, target.place.name):
+        raise NotACloneError(
+            f"Promoting {names}: {source.folder.name} was cloned from {origin.environment}"
+            + (
+                ", whose lake was replaced since"
+                if origin.environment == target.folder.name
+                else ""
+            )
+            + f". Clone {target.folder.name} again to promote there."
+        )
+    base = origin.base(product)
+    purpose = f"promote {names}"
+    with all_environments(source, purpose), source.writing(purpose), target.writing(purpose):
+        with source.reader() as con:
+            verdict = judge(con, product, required)
+            if not verdict.opens:
+                raise GateRefusedError(product, verdict)
+            own_snapshot = source.snapshot()
+        taken_over: dict[str, int] = {}
+        # A promotion that was killed after its transaction is not done again, only released.
+        if _promoted_snapshot(target, source, product) != own_snapshot:
+            _require_unmoved(target, store, product, base)
+            taken_over = _take_over(source, target, product, base, columns)
+        published = publish(
+            target, store, product, required, RUN_ID, note=f"promoted from {source.folder.name}"
+        )
+        head = ReleaseLog(target, store, product).head()
+        bases = {**origin.bases, product: Base(target.snapshot(), own_snapshot, head)}
+        write_origin(source.place, replace(origin, bases=bases))
+    return Promoted(published, taken_over)
+
+
+def _require_unmoved(target: Lake, store: FileStore, product: str, base: Base) -> None:
+    moved: list[str] = []
+    if ReleaseLog(target, store, product).head() != base.head:
+        moved.append("a release decision was made")
+    with target.reader() as con:
+        moved += [
+            f"table {table} changed at snapshot {changed}"
+            for table, changed in sorted(last_changes(con, product).items())
+            if changed > base.origin_snapshot
+        ]
+        moved += [
+            f"{write['asset']} was written"
+            for write in _writes_since(con, "lake", product, base.origin_snapshot)
+        ]
+    if moved:
+        listed = "\n".join(f"  - {line}" for line in dict.fromkeys(moved[:10]))
+        raise OriginMovedError(
+            f"Promoting {product} to {target.folder.name}: it has moved on since it was cloned, "
+            f"and would lose that.\n{listed}\nClone {target.folder.name} again, run there, and "
+            "promote that."
+        )
+
+
+def _promoted_snapshot(target: Lake, source: Lake, product: str) -> int:
+    """The clone's snapshot that was taken over last, if nothing was written since; else -1."""
+    with target.reader() as con:
+        newest = con.execute(
+            "SELECT run_id, kind FROM lake.ops.writes WHERE product = ? "
+            "ORDER BY snapshot_id DESC LIMIT 1",
+            [product],
+        ).fetchone()
+    if newest is None or newest[1] != "promoted":
+        return -1
+    place, _, snapshot = newest[0].removeprefix(f"{RUN_ID} ").partition("@")
+    return int(snapshot) if place == source.place.name else -1
+
+
+def _take_over(
+    source: Lake, target: Lake, product: str, base: Base, columns: Mapping[str, str]
+) -> dict[str, int]:
+    """Copy what the clone wrote since `base`, and its records, in one transaction."""
+    with target.transaction(f"promote {product}") as transaction:
+        con = transaction.connection
+        source.attach(con, STAGED)
+        own = con.execute(f"SELECT id FROM {STAGED}.current_snapshot()").fetchone()
+        run_id = f"{RUN_ID} {source.place.name}@{own[0] if own else -1}"
+        writes = _writes_since(con, STAGED, product, base.own_snapshot)
+        partitions: dict[str, list[str]] = {}
+        for write in writes:
+            partitions.setdefault(write["asset"], []).append(write["partition"])
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{identifier(product)}")
+        taken: dict[str, int] = {}
+        for asset, of_asset in partitions.items():
+            for table in {asset, asset.replace("raw_", "quarantine_", 1)}:
+                column = columns.get(asset) if of_asset != [WHOLE] else None
+                rows = _take_table(con, product, table, column, of_asset)
+                if rows is not None:
+                    taken[table] = rows
+        transaction.record_writes(
+            [
+                WriteRecord(
+                    product,
+                    write["asset"],
+                    write["partition"],
+                    run_id,
+                    write["rows"],
+                    "removed" if write["kind"] == "removed" else "promoted",
+                )
+                for write in writes
+            ]
+        )
+        # The clone's gate has just held, so each of these saw the newest write of its partition.
+        checks = con.execute(
+            f"""
+            SELECT asset, "check", "partition", passed, blocking, run_id, detail
+            FROM {STAGED}.ops.checks WHERE product = ? AND snapshot_id > ?
+            QUALIFY row_number() OVER (PARTITION BY asset, "check", "partition"
+                                       ORDER BY snapshot_id DESC, evaluated_at DESC) = 1
+            """,
+            [product, base.own_snapshot],
+        ).fetchall()
+        transaction.record_checks(
+            [
+                CheckRecord(
+                    product, asset, check, partition, passed, blocking, by, json.loads(detail)
+                )
+                for asset, check, partition, passed, blocking, by, detail in checks
+            ],
+            transaction.snapshot_id,
+        )
+        _take_records(con, product, transaction.snapshot_id)
+    return taken
+
+
+def _take_table(
+    con: duckdb.DuckDBPyConnection,
+    product: str,
+    table: str,
+    column: str | None,
+    partitions: Sequence[str],
+) -> int | None:
+    """Take over a table's partitions, or all of it; None for what is no table."""
+    staged = f"{STAGED}.{identifier(product)}.{identifier(table)}"
+    name = table_name(product, table)
+    kinds = {
+        (database, kind): definition
+        for database, kind, definition in con.execute(
+            """
+            SELECT database_name, 'view', sql FROM duckdb_views()
+            WHERE schema_name = $1 AND view_name = $2 AND NOT internal
+            UNION ALL SELECT database_name, 'table', '' FROM duckdb_tables()
+            WHERE schema_name = $1 AND table_name = $2
+            """,
+            [product, table],
+        ).fetchall()
+    }
+    is_view, is_table = (STAGED, "view") in kinds, (STAGED, "table") in kinds
+    if not is_view and not is_table:
+        return None
+    for kind in ("view", "table"):
+        if ("lake", kind) in kinds and (STAGED, kind) not in kinds:
+            con.execute(f"DROP {kind} {name}")
+    if is_view:
+        con.execute(f"DROP VIEW IF EXISTS {name}")
+        con.execute(_view_in_lake(kinds[STAGED, "view"]))
+        return None
+    same = ("lake", "table") in kinds and columns_of(con, name) == columns_of(con, staged)
+    if not same:
+        con.execute(f"DROP TABLE IF EXISTS {name}")
+        con.execute(f"CREATE TABLE {name} AS FROM {staged}")
+    elif column is None:
+        con.execute(f"DELETE FROM {name}")
+        con.execute(f"INSERT INTO {name} BY NAME FROM {staged}")
+    else:
+        where = f"{identifier(column)} IN (SELECT unnest({list(partitions)!r}::DATE[]))"
+        con.execute(f"DELETE FROM {name} WHERE {where}")
+        con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {staged} WHERE {where}")
+    names = list(columns_of(con, staged))
+    there, here = digest(con, staged, names), digest(con, name, names)
+    if there != here:
+        raise LakeError(
+            f"Promoting {product}.{table}: {there[0]} rows stand in the clone and {here[0]} came "
+            "out, or their values differ. Nothing was changed."
+        )
+    return here[0]
+
+
+def _view_in_lake(definition: str) -> str:
+    """A view's definition as seen through the clone, as it is written in the origin."""
+    return definition.replace(f"{STAGED}.", "lake.").replace(f'"{STAGED}".', "lake.")
+
+
+def _take_records(con: duckdb.DuckDBPyConnection, product: str, snapshot_id: int) -> None:
+    """Append the clone's arrivals, models and files that the origin does not have."""
+    for table in ("arrivals", "models", "files"):
+        names = [name for name in columns_of(con, f"lake.ops.{table}") if name != "snapshot_id"]
+        listed = ", ".join(identifier(name) for name in names)
+        has_snapshot = "snapshot_id" in columns_of(con, f"lake.ops.{table}")
+        con.execute(
+            f"INSERT INTO lake.ops.{table} ({listed}{', snapshot_id' if has_snapshot else ''}) "
+            f"SELECT {listed}{f', {snapshot_id:d}' if has_snapshot else ''} FROM ("
+            f"SELECT {listed} FROM {STAGED}.ops.{table} WHERE product = {literal(product)} "
+            f"EXCEPT ALL SELECT {listed} FROM lake.ops.{table} "
+            f"WHERE product = {literal(product)})"
+        )
+
+
+def _writes_since(
+    con: duckdb.DuckDBPyConnection, alias: str, product: str, snapshot: int
+) -> list[dict[str, Any]]:
+    """The newest write of each partition written after a snapshot, removals among them."""
+    return con.execute(
+        f"""
+        SELECT asset, "partition", "rows", kind FROM {alias}.ops.writes
+        WHERE product = ? AND snapshot_id > ?
+        QUALIFY row_number() OVER (
+            PARTITION BY asset, "partition" ORDER BY snapshot_id DESC, written_at DESC) = 1
+        ORDER BY asset, "partition"
+        """,
+        [product, snapshot],
+    ).pl().to_dicts()  # fmt: skip

@@ -1,0 +1,328 @@
+"""The lake's catalog as data: which files a table is made of, a copy of it frozen or cloned.
+
+DuckLake documents its catalog's tables, and they are its format (version 1.0, ducklake.select).
+Belongs here: every statement on those tables. Does not belong here: what a release or a clone is
+for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import duckdb
+
+from analytics_platform.lake.errors import LakeError
+from analytics_platform.lake.lake import Lake, open_duckdb
+from analytics_platform.lake.sql import identifier, literal
+
+FORMAT = "1.0"
+_VISIBLE = "begin_snapshot <= {snapshot} AND (end_snapshot IS NULL OR end_snapshot > {snapshot})"
+# Rows that a frozen catalog never has: its own snapshot is the only one, nothing waits to be
+# deleted, and products keep no rows in the catalog (lake.INLINED_OPS_ROWS).
+_LEFT_OUT = {
+    "ducklake_files_scheduled_for_deletion",
+    "ducklake_inlined_data_tables",
+    "ducklake_macro",
+    "ducklake_macro_impl",
+    "ducklake_macro_parameters",
+}
+_FILE_TABLES = ("ducklake_data_file", "ducklake_delete_file")
+_CHANGES = re.compile(
+    r"(?:inserted_into_table|deleted_from_table|inlined_insert|inlined_delete|altered_table):(\d+)"
+)
+_ABSOLUTE = """
+    CASE WHEN file.path_is_relative THEN
+        CASE WHEN tab.path_is_relative THEN
+            CASE WHEN sch.path_is_relative THEN
+                (SELECT value FROM {m}ducklake_metadata WHERE key = 'data_path') ELSE '' END
+            || sch.path ELSE '' END
+        || tab.path ELSE '' END
+    || file.path"""
+
+
+def freeze(lake: Lake, schema: str, snapshot: int, target: Path) -> None:
+    """Write a catalog that holds one schema at one snapshot and nothing else.
+
+    It is a DuckDB file that any DuckDB with the `ducklake` extension attaches read-only. It names
+    the lake's own data files, so it is small, and it never changes.
+
+    Args:
+        lake: The lake.
+        schema: The schema to keep.
+        snapshot: The snapshot to keep.
+        target: The file to write; must not exist.
+
+    Raises:
+        LakeError: If the catalog has another format, or a table of the schema keeps rows in it.
+    """
+    with closing(open_duckdb()) as con:
+        con.execute(f"ATTACH {literal(f'sqlite:{lake.catalog}')} AS origin (READ_ONLY)")
+        metadata = dict(
+            con.execute("SELECT key, value FROM origin.ducklake_metadata WHERE scope IS NULL")
+            .fetchall()
+        )  # fmt: skip
+        if metadata["version"] != FORMAT:
+            raise LakeError(
+                f"Freezing {lake.catalog}: its format is {metadata['version']}, expected {FORMAT}."
+            )
+        _require_no_inlined_rows(con, schema)
+        # DuckLake makes the tables itself, with the types that a DuckDB file has. Small blocks,
+        # because there are thirty tables of a few rows.
+        con.execute("SET default_block_size = 16384")
+        con.execute(
+            f"ATTACH {literal(f'ducklake:{target}')} AS empty "
+            f"(DATA_PATH {literal(metadata['data_path'])})"
+        )
+        con.execute("DETACH empty")
+        con.execute(f"ATTACH {literal(str(target))} AS frozen")
+        con.execute("BEGIN")
+        kept = _kept(con, schema, snapshot)
+        tables = con.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'frozen'"
+        ).fetchall()
+        for (table,) in tables:
+            con.execute(f"DELETE FROM frozen.{table}")
+            columns = _shared_columns(con, table)
+            if table not in _LEFT_OUT and columns:
+                names = ", ".join(identifier(name) for name in columns)
+                con.execute(
+                    f"INSERT INTO frozen.{table} ({names}) SELECT {names} FROM origin.{table} "
+                    f"WHERE {_condition(table, columns, snapshot, kept)}"
+                )
+        con.execute("COMMIT")
+        con.execute("CHECKPOINT frozen")
+        con.execute("DETACH frozen")
+
+
+def copy_catalog(source: Lake, place: Path) -> None:
+    """Write a copy of a lake's catalog into another place, without copying data.
+
+    The copy names the origin's files where they lie and puts its own into its own folder. The
+    caller holds the source's turn.
+
+    Args:
+        source: The lake to copy.
+        place: A folder from `Lake.new_place`.
+    """
+    target = place / "catalog.sqlite"
+    with (
+        closing(sqlite3.connect(f"file:{source.catalog}?mode=ro", uri=True)) as origin,
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        origin.backup(copy)
+        for table in _FILE_TABLES:
+            copy.execute(
+                f"UPDATE {table} AS file SET path = (SELECT {_ABSOLUTE.format(m='')} "
+                "FROM ducklake_table tab JOIN ducklake_schema sch USING (schema_id) "
+                "WHERE tab.table_id = file.table_id LIMIT 1), path_is_relative = 0 "
+                "WHERE path_is_relative"
+            )
+        # What the origin has done with is the origin's to remove.
+        copy.execute("DELETE FROM ducklake_files_scheduled_for_deletion")
+        copy.execute(
+            "UPDATE ducklake_metadata SET value = ? WHERE key = 'data_path'", [f"{place}/data/"]
+        )
+        copy.commit()
+        copy.execute("PRAGMA journal_mode = WAL")
+
+
+def referenced_files(catalog: Path) -> set[str]:
+    """The absolute path of every data and delete file that an SQLite catalog names.
+
+    Those of snapshots that were not expired yet count; those that wait to be deleted do not.
+    """
+    with _sqlite(catalog) as con:
+        return {path for table in _FILE_TABLES for (path,) in con.execute(_all_files(table, ""))}
+
+
+def scheduled_files(catalog: Path) -> set[str]:
+    """The absolute path of every file that a catalog has done with and not forgotten."""
+    with _sqlite(catalog) as con:
+        return {
+            path
+            for (path,) in con.execute(
+                "SELECT CASE WHEN path_is_relative THEN "
+                "(SELECT value FROM ducklake_metadata WHERE key = 'data_path') ELSE '' END || path "
+                "FROM ducklake_files_scheduled_for_deletion"
+            )
+        }
+
+
+def forget_scheduled(catalog: Path, before: dt.datetime) -> None:
+    """Strike off what a catalog has done with since before a moment. The caller holds the turn."""
+    with closing(sqlite3.connect(catalog, timeout=30)) as con:
+        con.execute(
+            "DELETE FROM ducklake_files_scheduled_for_deletion "
+            "WHERE datetime(substr(schedule_start, 1, 19)) < datetime(?)",
+            [before.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")],
+        )
+        con.commit()
+
+
+def files_of_frozen(catalog: Path) -> set[str]:
+    """The absolute path of every file that a frozen catalog names."""
+    with closing(duckdb.connect(str(catalog), read_only=True)) as con:
+        return _files(con, "")
+
+
+def files_of_attached(con: duckdb.DuckDBPyConnection, alias: str) -> set[str]:
+    """The absolute path of every file that a catalog attached under a name names."""
+    return _files(con, identifier(f"__ducklake_metadata_{alias}") + ".")
+
+
+def data_folder(file: str) -> str:
+    """The data folder of the lake that wrote a file, with a slash at its end."""
+    found = re.match(r"(.*/lakes/[0-9a-f]{12}/data/)", file)
+    if found is None:
+        raise LakeError(f"{file} lies in no lake's data folder.")
+    return found[1]
+
+
+def table_files(lake: Lake, schema: str) -> dict[str, frozenset[str]]:
+    """The data and delete files that each table of a schema is made of now.
+
+    Equal sets mean equal rows, in any clone of the same lake: files never change. Views have none.
+    """
+    found: dict[str, set[str]] = {}
+    with _sqlite(lake.catalog) as con:
+        for name, _table_id in con.execute(
+            "SELECT tab.table_name, tab.table_id FROM ducklake_table tab "
+            "JOIN ducklake_schema sch USING (schema_id) WHERE sch.schema_name = ? "
+            "AND tab.end_snapshot IS NULL AND sch.end_snapshot IS NULL",
+            [schema],
+        ):
+            found[name] = set()
+        for table in _FILE_TABLES:
+            rows = con.execute(
+                f"SELECT tab.table_name, {_ABSOLUTE.format(m='')} FROM {table} file "
+                "JOIN ducklake_table tab USING (table_id) "
+                "JOIN ducklake_schema sch USING (schema_id) WHERE sch.schema_name = ? "
+                "AND tab.end_snapshot IS NULL AND sch.end_snapshot IS NULL "
+                "AND file.end_snapshot IS NULL",
+                [schema],
+            )
+            for name, path in rows:
+                found[name].add(path)
+    return {name: frozenset(paths) for name, paths in found.items()}
+
+
+def last_changes(con: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:
+    """The snapshot at which each table of a schema last changed, from DuckLake's own record.
+
+    Args:
+        con: A connection with the lake attached as `lake`, possibly inside a transaction.
+        schema: The schema.
+    """
+    metadata = "__ducklake_metadata_lake"
+    tables = dict(
+        con.execute(
+            f"""
+            SELECT table_id::VARCHAR, table_name
+            FROM {metadata}.ducklake_table t JOIN {metadata}.ducklake_schema s USING (schema_id)
+            WHERE s.schema_name = ? AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
+            """,
+            [schema],
+        ).fetchall()
+    )
+    changed: dict[str, int] = {}
+    rows = con.execute(
+        f"""
+        SELECT snapshot_id, changes_made FROM {metadata}.ducklake_snapshot_changes
+        WHERE snapshot_id <= (SELECT id FROM lake.current_snapshot()) ORDER BY snapshot_id
+        """
+    ).fetchall()
+    for snapshot_id, changes in rows:
+        for table_id in _CHANGES.findall(changes or ""):
+            if table_id in tables:
+                changed[tables[table_id]] = snapshot_id
+    return changed
+
+
+@contextmanager
+def _sqlite(catalog: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"file:{catalog}?mode=ro", uri=True, timeout=30)) as con:
+        yield con
+
+
+def _files(con: duckdb.DuckDBPyConnection, metadata: str) -> set[str]:
+    return {
+        path
+        for table in _FILE_TABLES
+        for (path,) in con.execute(_all_files(table, metadata)).fetchall()
+    }
+
+
+def _all_files(table: str, m: str) -> str:
+    return (
+        f"SELECT DISTINCT {_ABSOLUTE.format(m=m)} FROM {m}{table} file "
+        f"JOIN {m}ducklake_table tab USING (table_id) "
+        f"JOIN {m}ducklake_schema sch USING (schema_id)"
+    )
+
+
+def _require_no_inlined_rows(con: duckdb.DuckDBPyConnection, schema: str) -> None:
+    tables = con.execute(
+        "SELECT tab.table_name, inlined.table_name "
+        "FROM origin.ducklake_inlined_data_tables inlined "
+        "JOIN origin.ducklake_table tab USING (table_id) "
+        "JOIN origin.ducklake_schema sch USING (schema_id) "
+        "WHERE sch.schema_name = ? AND tab.end_snapshot IS NULL",
+        [schema],
+    ).fetchall()
+    for table, inlined in tables:
+        if con.execute(f"SELECT 1 FROM origin.{identifier(inlined)} LIMIT 1").fetchone():
+            raise LakeError(
+                f"Freezing {schema}: table {table} keeps rows in the catalog. Was "
+                "data_inlining_row_limit changed? Set it to 0 and materialise the asset again."
+            )
+
+
+def _kept(con: duckdb.DuckDBPyConnection, schema: str, snapshot: int) -> dict[str, str]:
+    """Lists of the identifiers to keep, as SQL."""
+    visible = _VISIBLE.format(snapshot=snapshot)
+
+    def ids(sql: str) -> str:
+        return ", ".join(str(row[0]) for row in con.execute(sql).fetchall()) or "NULL"
+
+    schemas = ids(
+        f"SELECT schema_id FROM origin.ducklake_schema WHERE {visible} "
+        f"AND schema_name IN ('main', {literal(schema)})"
+    )
+    tables = ids(
+        f"SELECT table_id FROM origin.ducklake_table WHERE {visible} AND schema_id IN ({schemas})"
+    )
+    views = ids(
+        f"SELECT view_id FROM origin.ducklake_view WHERE {visible} AND schema_id IN ({schemas})"
+    )
+    files = ids(
+        f"SELECT data_file_id FROM origin.ducklake_data_file WHERE {visible} "
+        f"AND table_id IN ({tables})"
+    )
+    return {"schema_id": schemas, "table_id": tables, "data_file_id": files,
+            "object_id": f"{schemas}, {tables}, {views}"}  # fmt: skip
+
+
+def _shared_columns(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    found = con.execute(
+        "SELECT column_name FROM duckdb_columns() "
+        "WHERE database_name IN ('origin', 'frozen') AND table_name = ? "
+        "GROUP BY column_name HAVING count(*) = 2 ORDER BY ALL",
+        [table],
+    ).fetchall()
+    return [name for (name,) in found]
+
+
+def _condition(table: str, columns: list[str], snapshot: int, kept: dict[str, str]) -> str:
+    if table == "ducklake_metadata":
+        return "scope IS NULL"
+    if table in {"ducklake_snapshot", "ducklake_snapshot_changes"}:
+        return f"snapshot_id = {snapshot:d}"
+    conditions = [f"{key} IN ({ids})" for key, ids in kept.items() if key in columns]
+    if "begin_snapshot" in columns and "end_snapshot" in columns:
+        conditions.append(_VISIBLE.format(snapshot=snapshot))
+    return " AND ".join(conditions) or "true"

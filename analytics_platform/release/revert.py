@@ -1,0 +1,200 @@
+"""Put partitions of the working state back to what the release has, so that the rest may go out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from analytics_platform.lake import CheckRecord, FileStore, LakeError, WriteRecord, records
+from analytics_platform.lake.sql import identifier, literal, table_name
+from analytics_platform.release.gate import Verdict, judge
+from analytics_platform.release.log import Decision, Release, ReleaseLog, account, now
+from analytics_platform.release.provenance import read_manifest
+
+RELEASED = "released"
+
+
+@dataclass(frozen=True)
+class Reverted:
+    """What a revert did.
+
+    Attributes:
+        release: The release whose state was put back.
+        restored: (asset, partition) pairs that stand again as they were released.
+        removed: (asset, partition) pairs that no release had, so they were taken out.
+        verdict: What the gate says of the working state now.
+    """
+
+    release: Release
+    restored: tuple[tuple[str, str], ...]
+    removed: tuple[tuple[str, str], ...]
+    verdict: Verdict
+
+
+def revert(
+    log: ReleaseLog,
+    store: FileStore,
+    required: Mapping[str, Sequence[str]],
+    columns: Mapping[str, str],
+    partitions: Sequence[str],
+    note: str = "",
+) -> Reverted:
+    """Put partitions back to their released state, in all assets that have them, all at once.
+
+    A partition that the release does not have is taken out. The checks that held on the released
+    rows hold again, since the rows are those very ones, and are recorded so. Tables without
+    partitions that were made of these are behind afterwards, and the next run makes them again.
+
+    Args:
+        log: The product's release log.
+        store: The store of files.
+        required: Every asset of the product with the names of its blocking checks.
+        columns: The partition column of each asset that has partitions of this kind.
+        partitions: The partitions, as ISO dates.
+        note: The reason.
+
+    Raises:
+        NoReleaseError: If there is no release to put back.
+        LakeError: If the working state has none of the partitions, or a table's columns are not
+            those it had.
+    """
+    lake, product = log.lake, log.product
+    release = log.serving()
+    manifest = read_manifest(store, release.manifest)
+    released = manifest["writes"]
+    run_id = f"revert to release {release.number}"
+    with lake.transaction(f"revert {product}") as transaction:
+        con = transaction.connection
+        catalog = store.path(release.catalog.sha256, release.catalog.name)
+        con.execute(f"ATTACH {literal(f'ducklake:{catalog}')} AS {RELEASED} (READ_ONLY)")
+        standing = _standing(con, product, columns, partitions)
+        if not standing:
+            raise LakeError(
+                f"Nothing of {product} stands or fails on {', '.join(partitions)}, so there is "
+                "nothing to put back."
+            )
+        writes: list[WriteRecord] = []
+        checks: list[CheckRecord] = []
+        for asset, column in columns.items():
+            _put_back(con, product, asset, column, partitions)
+            for partition in partitions:
+                had = released.get(asset, {})
+                if partition not in had and (asset, partition) not in standing:
+                    continue
+                kind = "reverted" if partition in had else "removed"
+                writes.append(
+                    WriteRecord(product, asset, partition, run_id, had.get(partition, 0), kind)
+                )
+                checks += [
+                    CheckRecord(
+                        product, asset, check, partition, True, True, run_id,
+                        {"reverted_to_release": release.number},
+                    )
+                    for check in required.get(asset, ())
+                ]  # fmt: skip
+        transaction.record_writes(writes)
+        transaction.record_checks(checks, transaction.snapshot_id)
+        _record_arrivals(con, product, manifest["arrivals"], writes, run_id)
+        verdict = judge(con, product, required)
+        snapshot = transaction.snapshot_id
+    restored = tuple((w.asset, w.partition) for w in writes if w.kind == "reverted")
+    removed = tuple((w.asset, w.partition) for w in writes if w.kind == "removed")
+    said = f"{', '.join(partitions)} put back to release {release.number}" + (
+        f": {note}" if note else ""
+    )
+    with log.changing(f"revert {product}"):
+        newest = log.newest()
+        log.append(
+            Decision(
+                kind="revert",
+                product=product,
+                snapshot=snapshot,
+                at=now(),
+                by=account(),
+                note=said,
+                serving=newest.serving if newest else release,
+                latest_number=newest.latest_number if newest else release.number,
+                on_hold=newest.on_hold if newest else False,
+            )
+        )
+    return Reverted(release, restored, removed, verdict)
+
+
+def _record_arrivals(
+    con: duckdb.DuckDBPyConnection,
+    product: str,
+    released: Sequence[Mapping[str, Any]],
+    writes: Sequence[WriteRecord],
+    run_id: str,
+) -> None:
+    """Say in the ledger which files' rows stand again."""
+    back = {(write.asset, write.partition) for write in writes if write.kind == "reverted"}
+    moment = records.now()
+    records.insert(
+        con,
+        "arrivals",
+        [
+            {
+                "product": product,
+                "source": file["source"],
+                "partition": file["partition"],
+                "path": file["path"],
+                "content_sha256": file["sha256"],
+                "stored_name": file["name"],
+                "status": "reverted",
+                "reason": run_id,
+                "run_id": run_id,
+                "rows_in_file": file["rows"],
+                "recorded_at": moment,
+            }
+            for file in released
+            if (f"raw_{file['source']}", file["partition"]) in back
+        ],
+    )
+
+
+def _standing(
+    con: duckdb.DuckDBPyConnection,
+    product: str,
+    columns: Mapping[str, str],
+    partitions: Sequence[str],
+) -> set[tuple[str, str]]:
+    """What was written or checked of these partitions, a rejected file's failed check included."""
+    rows = con.execute(
+        """
+        SELECT DISTINCT asset, "partition" FROM (
+            SELECT product, asset, "partition" FROM lake.ops.writes
+            UNION ALL SELECT product, asset, "partition" FROM lake.ops.checks)
+        WHERE product = ? AND "partition" IN (SELECT unnest(?))
+        """,
+        [product, list(partitions)],
+    ).fetchall()
+    return {(asset, partition) for asset, partition in rows if asset in columns}
+
+
+def _put_back(
+    con: duckdb.DuckDBPyConnection, product: str, asset: str, column: str, partitions: Sequence[str]
+) -> None:
+    """Replace the partitions' rows in an asset's table and in what its source keeps aside."""
+    keys = f"SELECT unnest({list(partitions)!r}::DATE[])"
+    for table in {asset, asset.replace("raw_", "quarantine_", 1)}:
+        kinds = dict(
+            con.execute(
+                "SELECT table_catalog, table_type FROM information_schema.tables "
+                "WHERE table_schema = ? AND table_name = ? AND table_catalog IN ('lake', ?)",
+                [product, table, RELEASED],
+            ).fetchall()
+        )
+        # A view has no rows of its own.
+        if kinds.get("lake") != "BASE TABLE":
+            continue
+        name, quoted = table_name(product, table), identifier(column)
+        con.execute(f"DELETE FROM {name} WHERE {quoted} IN ({keys})")
+        if RELEASED in kinds:
+            source = f"{RELEASED}.{identifier(product)}.{identifier(table)}"
+            con.execute(
+                f"INSERT INTO {name} BY NAME SELECT * FROM {source} WHERE {quoted} IN ({keys})"
+            )
