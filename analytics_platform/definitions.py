@@ -2,13 +2,14 @@
 
 import dagster as dg
 
+from analytics_platform.components.upkeep import upkeep_definitions
 from analytics_platform.lake.io_manager import LakeIOManager, LakeResource
 from analytics_platform.settings import PROJECT_ROOT
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Everything under `assets/`, with the lake and one process per run.
+    """Everything under `assets/`, upkeep, the lake, and one process per run.
 
     A process per step would cost 6 to 10 s each; ten empty assets take 9 s in one process and
     98 s with one process each (docs/adr/0001).
@@ -16,6 +17,7 @@ def defs() -> dg.Definitions:
     lake = LakeResource()
     return dg.Definitions.merge(
         dg.load_from_defs_folder(path_within_project=PROJECT_ROOT / "assets"),
+        upkeep_definitions(),
         dg.Definitions(
             resources={"lake": lake, "io_manager": LakeIOManager(resource=lake)},
             executor=dg.in_process_executor,

@@ -160,25 +160,36 @@ def _behind(nodes: Sequence[Node], state: ProductState) -> dict[str, set[str]]:
             behind[node.name] = set(state.sources.get(node.name, SourceState({})).waiting)
         elif not _can_run(node, upstreams, behind, state):
             behind[node.name] = set()
-        elif node.role == "model":
-            behind[node.name] = set() if state.writes.get(node.name) else {WHOLE}
-        elif node.cadence == "whole":
-            behind[node.name] = _whole_behind(node, upstreams, behind, state)
-        elif node.cadence == "weekly":
-            behind[node.name] = _weeks_behind(node, upstreams, state)
         else:
-            days = _days_behind(node, upstreams, behind, state) - above
+            stale = _stale(node, upstreams, behind, state)
+            # What a killed run wrote and did not check is made again, whatever it is.
+            stale |= state.unverified.get(node.name, set())
             unsound = _first_unsound_day(node, behind, state)
-            behind[node.name] = {day for day in days if unsound is None or day <= unsound}
+            behind[node.name] = {
+                key for key in stale - above if unsound is None or key == WHOLE or key <= unsound
+            }
         barred[node.name] = above | (state.failing.get(node.name, set()) - behind[node.name])
     return behind
+
+
+def _stale(
+    node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
+) -> set[str]:
+    """The partitions that are missing or older than what they are made of."""
+    if node.role == "model":
+        return set() if state.writes.get(node.name) else {WHOLE}
+    if node.cadence == "whole":
+        return _whole_behind(node, upstreams, behind, state)
+    if node.cadence == "weekly":
+        return _weeks_behind(node, upstreams, state)
+    return _days_behind(node, upstreams, behind, state)
 
 
 def _days_behind(
     node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
 ) -> set[str]:
     written = state.writes.get(node.name, {})
-    days = set(state.unverified.get(node.name, set()))
+    days: set[str] = set()
     for up in upstreams:
         if up.cadence == "daily":
             above = state.writes.get(up.name, {})
@@ -208,7 +219,7 @@ def _whole_behind(
     node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
 ) -> set[str]:
     written = max(state.writes.get(node.name, {}).values(), default=-1)
-    stale = WHOLE in state.unverified.get(node.name, set()) or any(
+    stale = any(
         behind[up.name] or max(state.writes.get(up.name, {}).values(), default=-1) > written
         for up in upstreams
     )

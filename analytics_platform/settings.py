@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     @property
     def dbt_path(self) -> Path:
         """Dbt's compiled output and the cached manifests."""
-        return self.root / "dbt"
+        return self.environment_path / "dbt"
 
 
 @cache

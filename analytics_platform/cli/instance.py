@@ -29,6 +29,15 @@ concurrency:
         value:
           applyLimitPerUniqueValue: true
         limit: 1
+retention:
+  # Ticks that started nothing are of no use the week after.
+  sensor:
+    purge_after_days:
+      skipped: 2
+      failure: 30
+      success: 30
+  schedule:
+    purge_after_days: 90
 run_monitoring:
   # A run that never came up is marked failed, so that its work is started again.
   enabled: true

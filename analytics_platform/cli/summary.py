@@ -28,6 +28,8 @@ def print_summary(product: str, console: Console, stages: Sequence[Stage]) -> No
     """Print arrivals, rows, checks, models, drift, the release, and what to do next."""
     find_product(product)
     lake = Lake.from_settings(get_settings())
+    if get_settings().environment != "local":
+        _print(console, "Environment", get_settings().environment)
     with lake.reader() as con:
         _arrivals(con, product, console)
         _tables(con, product, console)

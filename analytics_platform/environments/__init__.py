@@ -15,7 +15,12 @@ from analytics_platform.environments.clone import (
 )
 from analytics_platform.environments.diff import TableDiff, diff
 from analytics_platform.environments.promote import OriginMovedError, Promoted, promote
-from analytics_platform.environments.upkeep import Freed, keep_up, missing_files
+from analytics_platform.environments.upkeep import (
+    Freed,
+    environments_beside,
+    keep_up,
+    missing_files,
+)
 
 __all__ = [
     "Base",
@@ -28,6 +33,7 @@ __all__ = [
     "TableDiff",
     "clone",
     "diff",
+    "environments_beside",
     "keep_up",
     "missing_files",
     "origin_of",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from analytics_platform.lake import Lake
-from analytics_platform.lake.catalog import table_files
+from analytics_platform.lake.catalog import table_files, view_definitions
 from analytics_platform.lake.compare import Measure, RowDifference, measures, row_difference
 from analytics_platform.lake.lake import open_duckdb
 from analytics_platform.lake.schema_change import columns_of
@@ -93,24 +93,14 @@ def _relations(
     con: duckdb.DuckDBPyConnection, alias: str, product: str
 ) -> dict[str, tuple[str, str]]:
     """Per table or view: a view's definition, and the columns with their types."""
-    views = dict(
-        con.execute(
-            "SELECT view_name, sql FROM duckdb_views() "
-            "WHERE database_name = ? AND schema_name = ? AND NOT internal",
-            [alias, product],
-        ).fetchall()
-    )
+    views = view_definitions(con, alias, product)
     rows = con.execute(
         "SELECT table_name, string_agg(column_name || ' ' || data_type, ', ' "
         "ORDER BY ordinal_position) FROM information_schema.columns "
         "WHERE table_catalog = ? AND table_schema = ? GROUP BY ALL",
         [alias, product],
     ).fetchall()
-    # A view's definition names the catalog it is read through.
-    return {
-        name: (views.get(name, "").replace(f"{alias}.", "").replace(f'"{alias}".', ""), columns)
-        for name, columns in rows
-    }
+    return {name: (views.get(name, ""), columns) for name, columns in rows}
 
 
 def _compare(

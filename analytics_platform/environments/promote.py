@@ -22,7 +22,7 @@ from analytics_platform.environments.clone import (
     write_origin,
 )
 from analytics_platform.lake import CheckRecord, FileStore, Lake, LakeError, WriteRecord
-from analytics_platform.lake.catalog import last_changes
+from analytics_platform.lake.catalog import CATALOG, last_changes, view_definitions
 from analytics_platform.lake.compare import digest
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.schema_change import columns_of
@@ -30,6 +30,7 @@ from analytics_platform.lake.sql import identifier, literal, table_name
 from analytics_platform.release import GateRefusedError, Published, ReleaseLog, judge, publish
 
 STAGED = "staged"
+VIEW = "VIEW"
 RUN_ID = "promotion"
 
 
@@ -212,31 +213,25 @@ def _take_table(
     """Take over a table's partitions, or all of it; None for what is no table."""
     staged = f"{STAGED}.{identifier(product)}.{identifier(table)}"
     name = table_name(product, table)
-    kinds = {
-        (database, kind): definition
-        for database, kind, definition in con.execute(
-            """
-            SELECT database_name, 'view', sql FROM duckdb_views()
-            WHERE schema_name = $1 AND view_name = $2 AND NOT internal
-            UNION ALL SELECT database_name, 'table', '' FROM duckdb_tables()
-            WHERE schema_name = $1 AND table_name = $2
-            """,
-            [product, table],
+    kinds = dict(
+        con.execute(
+            "SELECT table_catalog, table_type FROM information_schema.tables "
+            "WHERE table_schema = ? AND table_name = ? AND table_catalog IN ('lake', ?)",
+            [product, table, STAGED],
         ).fetchall()
-    }
-    is_view, is_table = (STAGED, "view") in kinds, (STAGED, "table") in kinds
-    if not is_view and not is_table:
+    )
+    if STAGED not in kinds:
         return None
-    for kind in ("view", "table"):
-        if ("lake", kind) in kinds and (STAGED, kind) not in kinds:
-            con.execute(f"DROP {kind} {name}")
-    if is_view:
-        con.execute(f"DROP VIEW IF EXISTS {name}")
-        con.execute(_view_in_lake(kinds[STAGED, "view"]))
+    if "lake" in kinds and (kinds["lake"] == VIEW or kinds["lake"] != kinds[STAGED]):
+        con.execute(f"DROP {'VIEW' if kinds.pop('lake') == VIEW else 'TABLE'} {name}")
+    if kinds[STAGED] == VIEW:
+        definition = view_definitions(con, STAGED, product)[table].replace(CATALOG, "lake")
+        con.execute(f"CREATE VIEW {name} AS {definition}")
         return None
-    same = ("lake", "table") in kinds and columns_of(con, name) == columns_of(con, staged)
-    if not same:
-        con.execute(f"DROP TABLE IF EXISTS {name}")
+    if "lake" in kinds and columns_of(con, name) != columns_of(con, staged):
+        con.execute(f"DROP TABLE {name}")
+        del kinds["lake"]
+    if "lake" not in kinds:
         con.execute(f"CREATE TABLE {name} AS FROM {staged}")
     elif column is None:
         con.execute(f"DELETE FROM {name}")
@@ -253,11 +248,6 @@ def _take_table(
             "out, or their values differ. Nothing was changed."
         )
     return here[0]
-
-
-def _view_in_lake(definition: str) -> str:
-    """A view's definition as seen through the clone, as it is written in the origin."""
-    return definition.replace(f"{STAGED}.", "lake.").replace(f'"{STAGED}".', "lake.")
 
 
 def _take_records(con: duckdb.DuckDBPyConnection, product: str, snapshot_id: int) -> None:

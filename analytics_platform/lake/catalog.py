@@ -21,6 +21,8 @@ from analytics_platform.lake.lake import Lake, open_duckdb
 from analytics_platform.lake.sql import identifier, literal
 
 FORMAT = "1.0"
+CATALOG = "{DUCKLAKE_CATALOG}"
+"""Stands in a view's query for the name that its lake is attached under."""
 _VISIBLE = "begin_snapshot <= {snapshot} AND (end_snapshot IS NULL OR end_snapshot > {snapshot})"
 # Rows that a frozen catalog never has: its own snapshot is the only one, nothing waits to be
 # deleted, and products keep no rows in the catalog (lake.INLINED_OPS_ROWS).
@@ -209,6 +211,24 @@ def table_files(lake: Lake, schema: str) -> dict[str, frozenset[str]]:
             for name, path in rows:
                 found[name].add(path)
     return {name: frozenset(paths) for name, paths in found.items()}
+
+
+def view_definitions(con: duckdb.DuckDBPyConnection, alias: str, schema: str) -> dict[str, str]:
+    """The query of each view of a schema, with `CATALOG` where it names its own catalog.
+
+    Args:
+        con: A connection with the lake attached.
+        alias: The name that it is attached under.
+        schema: The schema.
+    """
+    metadata = identifier(f"__ducklake_metadata_{alias}")
+    rows = con.execute(
+        f"SELECT v.view_name, v.sql FROM {metadata}.ducklake_view v "
+        f"JOIN {metadata}.ducklake_schema s USING (schema_id) "
+        "WHERE s.schema_name = ? AND v.end_snapshot IS NULL AND s.end_snapshot IS NULL",
+        [schema],
+    ).fetchall()
+    return dict(rows)
 
 
 def last_changes(con: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:

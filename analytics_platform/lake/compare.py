@@ -89,13 +89,13 @@ def row_difference(
     on = " AND ".join(f"b.{identifier(k)} IS NOT DISTINCT FROM a.{identifier(k)}" for k in key)
     values = [name for name in shared if name not in key]
     differs = [f"b.{identifier(v)} IS DISTINCT FROM a.{identifier(v)}" for v in values]
-    counts = ", ".join(f"count(*) FILTER (both AND {d})" for d in differs) or "0"
+    counts = ", ".join(f"count(*) FILTER (paired AND {d})" for d in differs) or "0"
     row = con.execute(
         f"""
         SELECT count(*) FILTER (b.present IS NULL), count(*) FILTER (a.present IS NULL),
-               count(*) FILTER (both AND ({" OR ".join(differs) or "false"})), {counts}
+               count(*) FILTER (paired AND ({" OR ".join(differs) or "false"})), {counts}
         FROM (
-            SELECT b, a, (b.present AND a.present) IS TRUE AS both
+            SELECT b, a, (b.present AND a.present) IS TRUE AS paired
             FROM (SELECT true AS present, {names} FROM {before} WHERE {where}) b
             FULL JOIN (SELECT true AS present, {names} FROM {after} WHERE {where}) a ON {on})
         """

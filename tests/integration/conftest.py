@@ -8,6 +8,8 @@ import dagster as dg
 import pytest
 from rich.console import Console
 
+from analytics_platform.lake import FileStore, Lake
+from analytics_platform.release import ReleaseLog
 from analytics_platform.settings import Settings, get_settings
 from assets.flight_delays.delivery import deliver
 
@@ -81,6 +83,12 @@ def materialize(
         return result.success, "\n".join(failures)
 
     return run_asset
+
+
+@pytest.fixture
+def log(lake: Lake, settings: Settings) -> ReleaseLog:
+    """The product's release log."""
+    return ReleaseLog(lake, FileStore(settings.files_path), PRODUCT)
 
 
 class _Nowhere:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from analytics_platform.lake import Lake
-from analytics_platform.release import latest_release
+from analytics_platform.release import ReleaseLog
 
 Run = Callable[[], tuple[bool, str]]
 Arrive = Callable[[str, str], None]
@@ -105,7 +105,7 @@ def test_a_bad_file_is_rejected_and_the_others_are_loaded(
 
 @pytest.mark.slow
 def test_a_bad_file_holds_back_its_day_and_the_release_until_it_is_mended(
-    landing: Path, arrive: Arrive, run: Run, lake: Lake
+    landing: Path, arrive: Arrive, run: Run, lake: Lake, log: ReleaseLog
 ) -> None:
     file = landing / "schedules/schedules_2013-01-02.csv"
     arrive("2013-01-01", "2013-01-03")
@@ -117,15 +117,15 @@ def test_a_bad_file_holds_back_its_day_and_the_release_until_it_is_mended(
     assert days(lake, "fct_flights") == ["2013-01-01", "2013-01-03"]
     assert days(lake, "features_flights") == ["2013-01-01", "2013-01-03"]
     assert "files_are_readable" in printed, "the gate names the check"
-    assert latest_release(lake, "flight_delays") is None
+    refusal = log.newest()
+    assert refusal is not None
+    assert refusal.serving is None
 
     file.write_bytes(good)
     succeeded, printed = run()
     assert succeeded, printed
     assert days(lake, "fct_flights") == ["2013-01-01", "2013-01-02", "2013-01-03"]
-    release = latest_release(lake, "flight_delays")
-    assert release is not None
-    assert release.number == 1
+    assert log.serving().number == 1
 
 
 @pytest.mark.slow

@@ -196,3 +196,15 @@ def test_what_was_written_and_not_checked_is_made_again() -> None:
     assert planned is not None
     assert (planned.first, planned.last) == (DAYS[1], DAYS[1])
     assert planned.assets == ("features", "predictions")
+
+
+def test_a_model_that_was_recorded_and_not_checked_is_trained_again() -> None:
+    everything = written(
+        "raw", "reference", "table", "features", "mart", "model", "predictions", days=DAYS[:3]
+    )
+    state = ProductState(
+        everything, {}, unverified={"model": frozenset({WHOLE})}, judged_snapshot=5
+    )
+    planned = next_run(NODES, state)
+    assert planned is not None
+    assert planned.assets == ("model",)
