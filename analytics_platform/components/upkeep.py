@@ -5,7 +5,7 @@ file may go (`environments.upkeep`).
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,7 @@ import dagster as dg
 from analytics_platform.environments import environments_beside, keep_up, missing_files
 from analytics_platform.lake import FileStore, Lake
 from analytics_platform.lake.io_manager import LakeResource
+from analytics_platform.release import ReleaseLog, products_with_releases
 from analytics_platform.settings import get_settings
 
 KEY = dg.AssetKey(["platform", "upkeep"])
@@ -50,7 +51,7 @@ def upkeep_definitions() -> dg.Definitions:
         store = FileStore(settings.files_path)
         retention = dt.timedelta(days=settings.retention_days)
         freed = keep_up(lake.lake, store, retention)
-        runs = prune_runs(context.instance, environments_beside(lake.lake), retention)
+        runs = prune_runs(context.instance, environments_beside(lake.lake), store, retention)
         context.log.info(f"Freed {freed.bytes / 1e6:,.1f} MB; deleted the logs of {runs} runs")
         yield dg.MaterializeResult(
             asset_key=KEY,
@@ -80,7 +81,12 @@ def upkeep_definitions() -> dg.Definitions:
     return dg.Definitions(assets=[upkeep], jobs=[job], schedules=[schedule])
 
 
-def prune_runs(instance: dg.DagsterInstance, lakes: list[Lake], retention: dt.timedelta) -> int:
+def prune_runs(
+    instance: dg.DagsterInstance,
+    lakes: Sequence[Lake],
+    store: FileStore,
+    retention: dt.timedelta,
+) -> int:
     """Delete runs that ended before the retention and whose results were all replaced since.
 
     A run that made what stands now keeps its log: the UI shows from it when and how each partition
@@ -89,6 +95,7 @@ def prune_runs(instance: dg.DagsterInstance, lakes: list[Lake], retention: dt.ti
     Args:
         instance: Dagster's instance.
         lakes: Every environment's lake, whose records say which runs stand.
+        store: The store of files, where release decisions are.
         retention: How long a run's log is kept in any case.
 
     Returns:
@@ -109,6 +116,9 @@ def prune_runs(instance: dg.DagsterInstance, lakes: list[Lake], retention: dt.ti
             """
         )
         standing |= set(rows["run_id"])
+        # A release's run is the record of how it came about.
+        for product in products_with_releases(lake):
+            standing |= {made.run_id for made in ReleaseLog(lake, store, product).decisions()}
     old = instance.get_run_records(
         dg.RunsFilter(
             statuses=[

@@ -89,7 +89,7 @@ def clone(source: Lake, target: Lake, *, replace: bool = False) -> Origin:
         source.writing(f"clone {names}"),
         target.writing(f"clone {names}"),
     ):
-        if target.exists and not replace:
+        if target.exists and not replace and not _is_empty(target):
             raise EnvironmentExistsError(
                 f"Cloning {names}: {target.folder.name} has a lake already. "
                 "Give --replace to put the clone in its place."
@@ -106,6 +106,14 @@ def clone(source: Lake, target: Lake, *, replace: bool = False) -> Origin:
         write_origin(place, origin)
         target.put_in_force(place)
     return origin
+
+
+def _is_empty(lake: Lake) -> bool:
+    """Whether nothing was ever written: looking at an environment makes it an empty lake."""
+    with lake.reader() as con:
+        return not con.execute(
+            "SELECT 1 FROM lake.ops.writes UNION ALL SELECT 1 FROM lake.ops.arrivals LIMIT 1"
+        ).fetchone()
 
 
 def origin_of(lake: Lake) -> Origin:

@@ -28,6 +28,7 @@ from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.schema_change import columns_of
 from analytics_platform.lake.sql import identifier, literal, table_name
 from analytics_platform.release import GateRefusedError, Published, ReleaseLog, judge, publish
+from analytics_platform.release.publish import require_not_on_hold
 
 STAGED = "staged"
 VIEW = "VIEW"
@@ -99,6 +100,7 @@ def promote(
         # A promotion that was killed after its transaction is not done again, only released.
         if _promoted_snapshot(target, source, product) != own_snapshot:
             _require_unmoved(target, store, product, base)
+            require_not_on_hold(ReleaseLog(target, store, product))
             taken_over = _take_over(source, target, product, base, columns)
         published = publish(
             target, store, product, required, RUN_ID, note=f"promoted from {source.folder.name}"

@@ -71,6 +71,7 @@ def keep_up(lake: Lake, store: FileStore, retention: dt.timedelta) -> Freed:
     ):
         forget_scheduled(lake.catalog, before)
         needed = _needed_data(lake, store)
+        _remove_drafts(lake)
         removed, freed, lakes = _remove_data(lake, needed, before)
         stored, freed_store = _remove_stored(lake, store, before)
     return Freed(merged, snapshots, removed, stored, lakes, freed + freed_store)
@@ -186,6 +187,13 @@ def _needed_stored(lake: Lake, store: FileStore) -> set[tuple[str, str]]:
         named = [manifest["code"], *manifest["models"], *manifest["files"], *manifest["arrivals"]]
         needed |= {(entry["sha256"], entry["name"]) for entry in named if entry["name"]}
     return needed
+
+
+def _remove_drafts(lake: Lake) -> None:
+    """Remove what a killed clone or decision left half done; the turns say that none is at work."""
+    with lake.releases_turn.held("remove drafts"):
+        for draft in [*lake.folder.glob(".lake-*"), *lake.releases.glob("*/.new-*")]:
+            draft.unlink()
 
 
 def _remove_data(lake: Lake, needed: set[str], before: dt.datetime) -> tuple[int, int, int]:

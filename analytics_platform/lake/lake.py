@@ -177,12 +177,16 @@ class Lake:
     Args:
         folder: The environment's folder.
         writer_wait_seconds: How long a writer waits for its turn.
+
+    Attributes:
+        releases_turn: The turn in which a release log is changed; held for milliseconds.
     """
 
     def __init__(self, folder: Path, writer_wait_seconds: float = 600.0) -> None:
         self.folder = folder
         self.writer_wait_seconds = writer_wait_seconds
         self._turn = Turn(folder / "writer.lock", writer_wait_seconds)
+        self.releases_turn = Turn(folder / "releases.lock", writer_wait_seconds)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Lake:

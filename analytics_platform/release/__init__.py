@@ -6,7 +6,13 @@ checks in the lake).
 """
 
 from analytics_platform.release.gate import Problem, Verdict, judge
-from analytics_platform.release.log import Decision, NoReleaseError, Release, ReleaseLog
+from analytics_platform.release.log import (
+    Decision,
+    NoReleaseError,
+    Release,
+    ReleaseLog,
+    products_with_releases,
+)
 from analytics_platform.release.publish import (
     GateRefusedError,
     OnHoldError,
@@ -32,6 +38,7 @@ __all__ = [
     "Verdict",
     "attach_statement",
     "judge",
+    "products_with_releases",
     "publish",
     "query",
     "resume",

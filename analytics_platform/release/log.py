@@ -23,7 +23,6 @@ from typing import Any, Literal
 
 from analytics_platform.lake import FileStore, Lake, LakeError, StoredFile
 from analytics_platform.lake.files import sync_folders
-from analytics_platform.lake.turn import Turn
 
 DOCUMENT = "decision.json"
 HEAD = "HEAD"
@@ -136,7 +135,6 @@ class ReleaseLog:
         self.lake = lake
         self.store = store
         self.product = product
-        self._turn = Turn(lake.folder / "releases.lock", lake.writer_wait_seconds)
 
     def newest(self) -> Decision | None:
         """The decision that holds now; None before the first."""
@@ -201,7 +199,7 @@ class ReleaseLog:
 
         A rollback therefore waits for no writer of the lake.
         """
-        with self._turn.held(purpose):
+        with self.lake.releases_turn.held(purpose):
             yield
 
     def append(self, decision: Decision) -> Decision:

@@ -86,7 +86,7 @@ def publish(
         verdict = judge(con, product, required)
         newest = log.newest()
         if newest is not None and newest.on_hold:
-            _hold(log, snapshot, run_id)
+            _refuse_on_hold(log, snapshot, run_id)
         if not verdict.opens:
             _refuse(log, snapshot, verdict, run_id)
             raise GateRefusedError(product, verdict)
@@ -103,7 +103,7 @@ def publish(
             newest = log.newest()
             if newest is not None and newest.on_hold:
                 # A rollback that came while this was made.
-                _hold(log, snapshot, run_id)
+                _refuse_on_hold(log, snapshot, run_id)
             number = (newest.latest_number if newest else 0) + 1
             release = Release(product, number, snapshot, now(), catalog, manifest, verdict.held)
             log.append(
@@ -186,14 +186,27 @@ def _append(
     )
 
 
-def _hold(log: ReleaseLog, snapshot: int, run_id: str) -> None:
-    text = (
-        f"{log.product} was rolled back and is on hold. Mend the cause, then "
-        f"`ap release resume {log.product}`."
-    )
-    with log.changing(f"refuse {log.product}"):
-        _record_refusal(log, snapshot, (text,), (), run_id)
-    raise OnHoldError(text)
+def require_not_on_hold(log: ReleaseLog) -> None:
+    """Raise where a rollback holds further releases back.
+
+    Raises:
+        OnHoldError: With the command that lets them go on.
+    """
+    newest = log.newest()
+    if newest is not None and newest.on_hold:
+        raise OnHoldError(
+            f"{log.product} was rolled back and is on hold. Mend the cause, then "
+            f"`ap release resume {log.product}`."
+        )
+
+
+def _refuse_on_hold(log: ReleaseLog, snapshot: int, run_id: str) -> None:
+    try:
+        require_not_on_hold(log)
+    except OnHoldError as held:
+        with log.changing(f"refuse {log.product}"):
+            _record_refusal(log, snapshot, (str(held),), (), run_id)
+        raise
 
 
 def _refuse(log: ReleaseLog, snapshot: int, verdict: Verdict, run_id: str) -> None:

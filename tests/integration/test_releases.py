@@ -1,48 +1,84 @@
-"""Releases of a running product: a bad day put back, environments, upkeep, making one again."""
+"""Releases as people use them, told as one story on one home; the tests follow one another.
+
+A clone is promoted, a bad day is put back, a release is taken back and resumed, made again, and
+upkeep runs.
+"""
 
 import datetime as dt
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 import polars as pl
 import pytest
-from typer.testing import CliRunner, Result
+from rich.console import Console
+from typer.testing import CliRunner
 
 from analytics_platform import released
-from analytics_platform.lake import Lake
-from analytics_platform.release import ReleaseLog
-from analytics_platform.settings import Settings
+from analytics_platform.lake import CheckRecord, FileStore, Lake, WriteRecord
+from analytics_platform.release import ReleaseLog, publish
+from analytics_platform.settings import get_settings
+from assets.flight_delays.delivery import deliver
 
 PRODUCT = "flight_delays"
+COUNT = "select count(*) as n from fct_flights"
 pytestmark = pytest.mark.slow
 
-Arrive = Callable[[str, str], None]
-Run = Callable[[], tuple[bool, str]]
 
+class Story:
+    """One home, its product, and the `ap` command in this process."""
 
-@pytest.fixture
-def ap(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Call the `ap` command in this process."""
-    from analytics_platform.cli.main import app
+    def __init__(self) -> None:
+        settings = get_settings()
+        self.settings = settings
+        self.landing = settings.landing_path / PRODUCT
+        self.lake = Lake.from_settings(settings)
+        self.log = ReleaseLog(self.lake, FileStore(settings.files_path), PRODUCT)
 
-    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
-    monkeypatch.setenv("COLUMNS", "300")
+    def arrive(self, first: str, last: str) -> None:
+        deliver(self.landing, dt.date.fromisoformat(first), dt.date.fromisoformat(last))
 
-    def call(*arguments: str, fails: bool = False) -> Result:
+    def run(self, *, fails: bool = False) -> str:
+        from analytics_platform.cli.run import run_product
+
+        with Path(os.devnull).open("w") as nowhere:
+            console = Console(record=True, width=300, file=nowhere)
+            succeeded = run_product(PRODUCT, console)
+            printed = console.export_text()
+        assert succeeded != fails, printed
+        return printed
+
+    def ap(self, *arguments: str, fails: bool = False) -> str:
+        from analytics_platform.cli.main import app
+
         result = CliRunner().invoke(app, list(arguments))
         assert (result.exit_code != 0) == fails, result.output
-        return result
+        return result.output
 
-    return call
+    def days(self, table: str) -> list[str]:
+        rows = self.lake.query(f"SELECT DISTINCT flight_date FROM lake.{PRODUCT}.{table}")
+        return [str(day) for day in sorted(rows["flight_date"])]
 
 
-def _days(lake: Lake, table: str) -> list[str]:
-    rows = lake.query(f"SELECT DISTINCT flight_date::VARCHAR AS day FROM lake.{PRODUCT}.{table}")
-    return sorted(rows["day"])
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """A home with the first two days released."""
+    patch = pytest.MonkeyPatch()
+    home = tmp_path_factory.mktemp("home")
+    patch.setenv("AP_HOME", str(home))
+    patch.setenv("DAGSTER_HOME", str(home / "local" / "dagster"))
+    patch.setenv("COLUMNS", "300")
+    get_settings.cache_clear()
+    made = Story()
+    made.arrive("2013-01-01", "2013-01-02")
+    made.run()
+    yield made
+    patch.undo()
+    get_settings.cache_clear()
 
 
 def _lose_carriers(file: Path) -> None:
@@ -56,159 +92,147 @@ def _lose_carriers(file: Path) -> None:
     file.write_text("\n".join([header, *spoiled]) + "\n")
 
 
-def test_a_bad_day_is_put_back_so_that_the_others_go_out(
-    landing: Path, arrive: Arrive, run: Run, lake: Lake, log: ReleaseLog, ap: Callable[..., Result]
-) -> None:
-    arrive("2013-01-01", "2013-01-02")
-    assert run()[0]
-    with released(PRODUCT) as reader:
-        before = reader.scan("fct_flights").collect().sort("flight_id")
-
-    # A corrected file for a released day, and a new day, both broken; and a good new day.
-    arrive("2013-01-03", "2013-01-04")
-    corrected = landing / "schedules/schedules_2013-01-02.csv"
-    new = landing / "schedules/schedules_2013-01-03.csv"
-    good = new.read_bytes()
-    _lose_carriers(corrected)
-    _lose_carriers(new)
-    succeeded, printed = run()
-    assert not succeeded
-    assert "ap release revert flight_delays --partition 2013-01-02" in printed
-    assert log.serving().number == 1
-
-    reverted = ap(
-        "release", "revert", PRODUCT, "--partition", "2013-01-02", "--partition", "2013-01-03"
-    )
-    assert "stand as in release 1" in reverted.output
-    succeeded, printed = run()
-    assert succeeded, printed
-    assert log.serving().number == 2
-    with released(PRODUCT) as reader:
-        after = reader.scan("fct_flights").collect().sort("flight_id")
-    days = after["flight_date"].cast(pl.String)
-    assert days.unique().sort().to_list() == ["2013-01-01", "2013-01-02", "2013-01-04"]
-    assert after.filter(days < "2013-01-03").equals(before)
-    assert [decision.kind for decision in log.decisions()][:2] == ["release", "revert"]
-
-    # The bad files are known and are not loaded again; a good one is.
-    assert "Nothing new" in run()[1]
-    new.write_bytes(good)
-    succeeded, printed = run()
-    assert succeeded, printed
-    assert "2013-01-03" in _days(lake, "fct_flights")
+def _table(name: str, environment: str = "local") -> pl.DataFrame:
+    with released(PRODUCT, environment=environment) as reader:  # pyright: ignore[reportArgumentType]
+        return reader.scan(name).collect().sort("flight_id")
 
 
-def test_a_clone_is_worked_in_compared_and_promoted(
-    arrive: Arrive,
-    run: Run,
-    lake: Lake,
-    log: ReleaseLog,
-    ap: Callable[..., Result],
-    landing: Path,
-    tmp_path: Path,
-) -> None:
-    arrive("2013-01-01", "2013-01-02")
-    assert run()[0]
-    ap("clone", "local", "staging")
-    files_before = {p: p.read_bytes() for p in (lake.place / "data").rglob("*.parquet")}
+def test_a_clone_is_worked_in_compared_and_promoted(story: Story) -> None:
+    story.ap("clone", "local", "staging")
+    data = story.lake.place / "data"
+    before = {path: path.read_bytes() for path in data.rglob("*.parquet")}
 
-    # Work in staging: a new day arrives and is run there only.
-    arrive("2013-01-03", "2013-01-03")
+    # A new day arrives and is run in staging only.
+    story.arrive("2013-01-03", "2013-01-03")
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     script = "from analytics_platform.cli.main import app; app()"
     done = subprocess.run(
         [sys.executable, "-c", script, "-e", "staging", "run", PRODUCT],
         capture_output=True,
         text=True,
         check=False,
-        env={**_environment(landing.parents[1]), "AP_LANDING": str(landing.parent)},
+        env=environment,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {p: p.read_bytes() for p in (lake.place / "data").rglob("*.parquet")} == files_before
-    assert "2013-01-03" not in _days(lake, "fct_flights")
+    assert {path: path.read_bytes() for path in data.rglob("*.parquet")} == before
+    assert "2013-01-03" not in story.days("fct_flights")
 
-    compared = ap("diff", "staging", "local").output
-    line = next(line for line in compared.splitlines() if line.startswith("fct_flights"))
-    with released(PRODUCT, environment="staging") as reader:
-        new = reader.execute(
-            "SELECT count(*) FROM fct_flights WHERE flight_date = '2013-01-03'"
-        ).fetchone()
-        staged = reader.scan("features_flights").collect().sort("flight_id")
-    assert new is not None
-    assert line.split()[4:7] == [f"{new[0]:,}", "0", "0"], "rows added, removed, changed"
+    compared = story.ap("diff", "staging", "local")
+    staged = _table("features_flights", "staging")
+    new = staged.filter(pl.col("flight_date") == dt.date(2013, 1, 3)).height
+    line = next(line for line in compared.splitlines() if line.startswith("features_flights"))
+    assert line.split()[4:7] == [f"{new:,}", "0", "0"], "rows added, removed, changed"
 
-    promoted = ap("promote", "staging", "local").output
-    assert "local reads release 2" in promoted
-    with released(PRODUCT) as reader:
-        assert reader.scan("features_flights").collect().sort("flight_id").equals(staged)
-    newest = log.newest()
+    assert "local reads release 2" in story.ap("promote", "staging", "local")
+    assert _table("features_flights").equals(staged)
+    newest = story.log.newest()
     assert newest is not None
     assert newest.note == "promoted from staging"
-    # Nothing is behind afterwards: what was promoted is not computed again.
-    assert "Nothing new" in run()[1]
-    assert "0 of" in ap("diff", "staging", "local").output
+    assert "Nothing new" in story.run(), "what was promoted is not computed again"
+    assert "0 of" in story.ap("diff", "staging", "local")
 
 
-def _environment(home: Path) -> dict[str, str]:
-    import os
+def test_a_bad_day_is_put_back_so_that_the_others_go_out(story: Story) -> None:
+    before = _table("fct_flights")
+    # A corrected file for a released day, and a new day, both broken; and a good new day.
+    story.arrive("2013-01-04", "2013-01-05")
+    corrected = story.landing / "schedules/schedules_2013-01-02.csv"
+    new = story.landing / "schedules/schedules_2013-01-04.csv"
+    good = new.read_bytes()
+    _lose_carriers(corrected)
+    _lose_carriers(new)
+    printed = story.run(fails=True)
+    assert "ap release revert flight_delays --partition 2013-01-02" in printed
+    assert story.log.serving().number == 2
 
-    kept = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
-    return kept | {"AP_HOME": str(home), "TZ": "UTC"}
+    days = ["--partition", "2013-01-02", "--partition", "2013-01-04"]
+    assert "stand as in release 2" in story.ap("release", "revert", PRODUCT, *days)
+    story.run()
+    assert story.log.serving().number == 3
+    after = _table("fct_flights")
+    released_days = sorted({str(day) for day in after["flight_date"]})
+    assert released_days == ["2013-01-01", "2013-01-02", "2013-01-03", "2013-01-05"]
+    assert after.filter(pl.col("flight_date") < dt.date(2013, 1, 4)).equals(before)
+    assert [decision.kind for decision in story.log.decisions()][:2] == ["release", "revert"]
+
+    # The bad files are known and are not loaded again; a good one is.
+    assert "Nothing new" in story.run()
+    new.write_bytes(good)
+    story.run()
+    assert "2013-01-04" in story.days("fct_flights")
 
 
-def test_a_release_is_handed_on_taken_back_and_resumed(
-    arrive: Arrive, run: Run, log: ReleaseLog, ap: Callable[..., Result], tmp_path: Path
-) -> None:
-    arrive("2013-01-01", "2013-01-01")
-    assert run()[0]
-    arrive("2013-01-02", "2013-01-02")
-    assert run()[0]
-    count = "select count(*) as n from fct_flights"
-    newest = ap("sql", PRODUCT, count, "--format", "csv").output
-
-    ap("release", "rollback", PRODUCT, "--note", "wrong tail numbers")
-    rolled_back = ap("sql", PRODUCT, count, "--format", "csv").output
-    assert rolled_back != newest
-    assert rolled_back == ap("sql", PRODUCT, count, "--release", "1", "--format", "csv").output
-    arrive("2013-01-03", "2013-01-03")
-    succeeded, printed = run()
-    assert not succeeded, "a rollback holds further releases"
+def test_a_release_is_taken_back_and_resumed(story: Story) -> None:
+    newest = story.ap("sql", PRODUCT, COUNT, "--format", "csv")
+    story.ap("release", "rollback", PRODUCT, "--note", "wrong tail numbers")
+    taken_back = story.ap("sql", PRODUCT, COUNT, "--format", "csv")
+    assert taken_back != newest
+    assert taken_back == story.ap("sql", PRODUCT, COUNT, "--release", "3", "--format", "csv")
+    story.arrive("2013-01-06", "2013-01-06")
+    printed = story.run(fails=True)
     assert "ap release resume flight_delays" in printed
-    assert log.serving().number == 1
-    listed = ap("release", "list", PRODUCT).output
-    assert "wrong tail numbers" in listed
-    ap("release", "resume", PRODUCT)
-    assert run()[0]
-    assert log.serving().number == 3
+    assert story.log.serving().number == 3, "a rollback holds further releases"
+    assert "wrong tail numbers" in story.ap("release", "list", PRODUCT)
+    story.ap("release", "resume", PRODUCT)
+    story.run()
+    assert story.log.serving().number == 5
 
-    # Any DuckDB client, by the printed statement.
-    statement = ap("release", "attach", PRODUCT).output
+
+def test_a_release_is_handed_on(story: Story, tmp_path: Path) -> None:
     with duckdb.connect() as client:
-        client.execute(statement)
-        attached = client.execute(count).fetchone()
+        client.execute(story.ap("release", "attach", PRODUCT))
+        attached = client.execute(COUNT).fetchone()
     table = tmp_path / "flights.parquet"
-    ap("sql", PRODUCT, "select * from fct_flights", "--output", str(table))
+    story.ap("sql", PRODUCT, "select * from fct_flights", "--output", str(table))
     assert attached == (pl.read_parquet(table).height,)
-    shown = ap("release", "show", PRODUCT).output
-    assert "mart_carrier_reliability" in shown
+    assert "mart_carrier_reliability" in story.ap("release", "show", PRODUCT)
 
 
-def test_a_release_is_made_again_and_what_differs_is_named(
-    arrive: Arrive, run: Run, lake: Lake, log: ReleaseLog, ap: Callable[..., Result]
+def test_upkeep_frees_what_nothing_needs_and_says_so(
+    story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrive("2013-01-01", "2013-01-02")
-    assert run()[0]
-    certificate = ap("reproduce", f"{PRODUCT}@1").output
-    assert certificate.rstrip().endswith("\nIDENTICAL")
-    assert "features_flights" in certificate
+    from analytics_platform.definitions import defs
 
-    # A row that no file and no code gives: verified by hand, so the gate lets it through.
+    orphan = story.lake.place / "data" / PRODUCT / "fct_flights" / "left-by-a-kill.parquet"
+    orphan.write_bytes(b"half a file")
+    before = {n: story.log.release(n) for n in range(1, 6)}
+    working = story.lake.query(f"SELECT * FROM lake.{PRODUCT}.fct_flights ORDER BY flight_id")
+    monkeypatch.setenv("AP_RETENTION_DAYS", "0")
+    get_settings.cache_clear()
+    with released(PRODUCT) as reader, dg.DagsterInstance.get() as instance:
+        seen = reader.scan("fct_flights").collect().sort("flight_id")
+        runs_before = instance.get_runs_count()
+        job = defs().get_repository_def().get_job("platform_upkeep")
+        result = job.execute_in_process(instance=instance)
+        assert result.success
+        assert reader.scan("fct_flights").collect().sort("flight_id").equals(seen)
+    get_settings.cache_clear()
+    materialization = result.asset_materializations_for_node("platform__upkeep")[0]
+    said = {name: value.value for name, value in materialization.metadata.items()}
+    assert not orphan.exists()
+    assert isinstance(said["snapshots"], int)
+    assert said["snapshots"] > 10
+    assert isinstance(said["bytes"], int)
+    assert said["bytes"] >= len(b"half a file")
+    assert isinstance(said["runs"], int)
+    assert 0 < said["runs"] < runs_before, "runs whose results stand keep their logs"
+    assert all(check.passed for check in result.get_asset_check_evaluations())
+    assert story.lake.query(f"SELECT * FROM lake.{PRODUCT}.fct_flights ORDER BY flight_id").equals(
+        working
+    )
+    assert {n: story.log.release(n) for n in range(1, 6)} == before
+    for number in before:
+        with released(PRODUCT, release=number) as reader:
+            assert reader.execute(COUNT).fetchone() != (0,)
+
+
+def test_a_release_is_made_again_and_what_differs_is_named(story: Story) -> None:
     from analytics_platform.components.state import shape_of
     from analytics_platform.definitions import defs
-    from analytics_platform.lake import CheckRecord, WriteRecord
-    from analytics_platform.release import publish
 
+    # A value that no file and no code gives, vouched for by hand, so the gate lets it through.
     required = shape_of(defs().get_repository_def().asset_graph, PRODUCT).required
-    with lake.transaction("by hand") as transaction:
+    with story.lake.transaction("by hand") as transaction:
         transaction.connection.execute(
             f"UPDATE lake.{PRODUCT}.dim_airline SET airline_name = 'Nobody' WHERE carrier = '9E'"
         )
@@ -220,43 +244,10 @@ def test_a_release_is_made_again_and_what_differs_is_named(
             ],
             transaction.snapshot_id,
         )
-    publish(lake, log.store, PRODUCT, required, "by hand")
-    certificate = ap("reproduce", f"{PRODUCT}@2", fails=True).output
-    line = next(line for line in certificate.splitlines() if line.startswith("dim_airline"))
-    assert "DIFFERS: 1 rows more, 1 rows less" in line
+    number = publish(story.lake, story.log.store, PRODUCT, required, "by hand").release.number
+    certificate = story.ap("reproduce", f"{PRODUCT}@{number}", fails=True)
+    tables = {line.split()[0]: line for line in certificate.splitlines() if " rows " in line}
+    assert tables.pop("dim_airline").endswith("DIFFERS: 1 rows more, 1 rows less")
+    assert len(tables) > 20
+    assert all(line.endswith("identical") for line in tables.values()), certificate
     assert certificate.rstrip().endswith("NOT IDENTICAL")
-
-
-def test_upkeep_frees_what_nothing_needs_and_says_so(
-    arrive: Arrive,
-    run: Run,
-    lake: Lake,
-    settings: Settings,
-    repository: dg.RepositoryDefinition,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    arrive("2013-01-01", "2013-01-02")
-    assert run()[0]
-    orphan = lake.place / "data" / PRODUCT / "fct_flights" / "left-by-a-kill.parquet"
-    orphan.write_bytes(b"half a file")
-    with released(PRODUCT) as reader:
-        before = reader.scan("fct_flights").collect().sort("flight_id")
-        monkeypatch.setenv("AP_RETENTION_DAYS", "0")
-        from analytics_platform.settings import get_settings
-
-        get_settings.cache_clear()
-        with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-            runs_before = instance.get_runs_count()
-            result = repository.get_job("platform_upkeep").execute_in_process(instance=instance)
-        assert result.success
-        assert reader.scan("fct_flights").collect().sort("flight_id").equals(before)
-    materialization = result.asset_materializations_for_node("platform__upkeep")[0]
-    said = {name: value.value for name, value in materialization.metadata.items()}
-    assert not orphan.exists()
-    assert said["data_files"] >= 1
-    assert said["snapshots"] > 10
-    assert said["bytes"] >= len(b"half a file")
-    assert said["runs"] < runs_before, "runs whose results stand keep their logs"
-    assert all(check.passed for check in result.get_asset_check_evaluations())
-    assert _days(lake, "fct_flights") == ["2013-01-01", "2013-01-02"]
-    assert dt.date(2013, 1, 2) in before["flight_date"].to_list()
