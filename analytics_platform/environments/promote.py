@@ -17,6 +17,7 @@ import duckdb
 from analytics_platform.environments.clone import (
     Base,
     NotACloneError,
+    Origin,
     all_environments,
     origin_of,
     write_origin,
@@ -77,38 +78,38 @@ def promote(
         OnHoldError: If the target was rolled back and is on hold.
     """
     names = f"{product} from {source.folder.name} to {target.folder.name}"
-    origin = origin_of(source)
-    if (origin.environment, origin.place) != (target.folder.name, target.place.name):
-        raise NotACloneError(
-            f"Promoting {names}: {source.folder.name} was cloned from {origin.environment}"
-            + (
-                ", whose lake was replaced since"
-                if origin.environment == target.folder.name
-                else ""
-            )
-            + f". Clone {target.folder.name} again to promote there."
-        )
-    base = origin.base(product)
     purpose = f"promote {names}"
     with all_environments(source, purpose), source.writing(purpose), target.writing(purpose):
+        origin = _require_clone_of(target, source, names)
+        base = origin.base(product)
         with source.reader() as con:
             verdict = judge(con, product, required)
             if not verdict.opens:
                 raise GateRefusedError(product, verdict)
             own_snapshot = source.snapshot()
-        taken_over: dict[str, int] = {}
-        # A promotion that was killed after its transaction is not done again, only released.
-        if _promoted_snapshot(target, source, product) != own_snapshot:
-            _require_unmoved(target, store, product, base)
-            require_not_on_hold(ReleaseLog(target, store, product))
-            taken_over = _take_over(source, target, product, base, columns)
-        published = publish(
-            target, store, product, required, RUN_ID, note=f"promoted from {source.folder.name}"
-        )
+        base = _base_now(source, target, store, product, base)
+        _require_unmoved(target, store, product, base)
+        require_not_on_hold(ReleaseLog(target, store, product))
+        run_id = f"{RUN_ID} {source.place.name}@{own_snapshot}"
+        taken_over = _take_over(source, target, product, base, required, columns, run_id)
+        note = f"promoted from {source.folder.name}"
+        published = publish(target, store, product, required, run_id, note)
         head = ReleaseLog(target, store, product).head()
         bases = {**origin.bases, product: Base(target.snapshot(), own_snapshot, head)}
         write_origin(source.place, replace(origin, bases=bases))
     return Promoted(published, taken_over)
+
+
+def _require_clone_of(target: Lake, source: Lake, names: str) -> Origin:
+    origin = origin_of(source)
+    replaced = origin.environment == target.folder.name
+    if not replaced or origin.place != target.place.name:
+        raise NotACloneError(
+            f"Promoting {names}: {source.folder.name} was cloned from {origin.environment}"
+            + (", whose lake was replaced since" if replaced else "")
+            + f". Clone {target.folder.name} again to promote there."
+        )
+    return origin
 
 
 def _require_unmoved(target: Lake, store: FileStore, product: str, base: Base) -> None:
@@ -134,29 +135,50 @@ def _require_unmoved(target: Lake, store: FileStore, product: str, base: Base) -
         )
 
 
-def _promoted_snapshot(target: Lake, source: Lake, product: str) -> int:
-    """The clone's snapshot that was taken over last, if nothing was written since; else -1."""
+def _base_now(source: Lake, target: Lake, store: FileStore, product: str, base: Base) -> Base:
+    """Where both were last equal, counting a promotion that was killed before it said so.
+
+    The origin's own records tell: its newest write carries the clone's snapshot that was taken
+    over, and its newest decision may be the release of just that.
+    """
     with target.reader() as con:
         newest = con.execute(
-            "SELECT run_id, kind FROM lake.ops.writes WHERE product = ? "
+            "SELECT run_id, snapshot_id FROM lake.ops.writes WHERE product = ? "
             "ORDER BY snapshot_id DESC LIMIT 1",
             [product],
         ).fetchone()
-    if newest is None or newest[1] != "promoted":
-        return -1
-    place, _, snapshot = newest[0].removeprefix(f"{RUN_ID} ").partition("@")
-    return int(snapshot) if place == source.place.name else -1
+    taken = _clone_snapshot(newest[0], source) if newest else -1
+    if newest and taken > base.own_snapshot:
+        base = replace(base, own_snapshot=taken, origin_snapshot=newest[1])
+        decision = ReleaseLog(target, store, product).newest()
+        if decision is not None and _clone_snapshot(decision.run_id, source) >= taken:
+            base = replace(base, head=decision.address)
+    return base
+
+
+def _clone_snapshot(run_id: str, source: Lake) -> int:
+    """The clone's snapshot that a promotion's name tells; -1 for anything else."""
+    mark = f"{RUN_ID} {source.place.name}@"
+    return int(run_id.removeprefix(mark)) if run_id.startswith(mark) else -1
 
 
 def _take_over(
-    source: Lake, target: Lake, product: str, base: Base, columns: Mapping[str, str]
+    source: Lake,
+    target: Lake,
+    product: str,
+    base: Base,
+    required: Mapping[str, Sequence[str]],
+    columns: Mapping[str, str],
+    run_id: str,
 ) -> dict[str, int]:
-    """Copy what the clone wrote since `base`, and its records, in one transaction."""
+    """Copy what the clone wrote since `base`, and its records, in one transaction.
+
+    Raises:
+        GateRefusedError: If the origin's gate would not open on it; nothing is changed then.
+    """
     with target.transaction(f"promote {product}") as transaction:
         con = transaction.connection
         source.attach(con, STAGED)
-        own = con.execute(f"SELECT id FROM {STAGED}.current_snapshot()").fetchone()
-        run_id = f"{RUN_ID} {source.place.name}@{own[0] if own else -1}"
         writes = _writes_since(con, STAGED, product, base.own_snapshot)
         partitions: dict[str, list[str]] = {}
         for write in writes:
@@ -201,7 +223,10 @@ def _take_over(
             ],
             transaction.snapshot_id,
         )
-        _take_records(con, product, transaction.snapshot_id)
+        _take_records(con, product, base.own_snapshot, transaction.snapshot_id)
+        verdict = judge(con, product, required)
+        if not verdict.opens:
+            raise GateRefusedError(product, verdict)
     return taken
 
 
@@ -252,9 +277,20 @@ def _take_table(
     return here[0]
 
 
-def _take_records(con: duckdb.DuckDBPyConnection, product: str, snapshot_id: int) -> None:
+def _take_records(
+    con: duckdb.DuckDBPyConnection, product: str, own_snapshot: int, snapshot_id: int
+) -> None:
     """Append the clone's arrivals, models and files that the origin does not have."""
-    for table in ("arrivals", "models", "files"):
+    con.execute(
+        f"""
+        INSERT INTO lake.ops.files BY NAME
+        SELECT * REPLACE ({snapshot_id:d} AS snapshot_id) FROM {STAGED}.ops.files
+        WHERE product = ? AND snapshot_id > ?
+        QUALIFY snapshot_id = max(snapshot_id) OVER (PARTITION BY asset, "partition")
+        """,
+        [product, own_snapshot],
+    )
+    for table in ("arrivals", "models"):
         names = [name for name in columns_of(con, f"lake.ops.{table}") if name != "snapshot_id"]
         listed = ", ".join(identifier(name) for name in names)
         has_snapshot = "snapshot_id" in columns_of(con, f"lake.ops.{table}")

@@ -169,7 +169,7 @@ def _needed_stored(lake: Lake, store: FileStore) -> set[tuple[str, str]]:
     for other in environments_beside(lake):
         with other.reader() as con:
             rows = con.execute(
-                "SELECT sha256, name FROM lake.ops.files "
+                "SELECT sha256, name FROM lake.ops.files WHERE name IS NOT NULL "
                 "UNION SELECT artifact_sha256, artifact_name FROM lake.ops.models "
                 "UNION SELECT content_sha256, stored_name FROM lake.ops.arrivals "
                 "WHERE stored_name IS NOT NULL"

@@ -203,6 +203,25 @@ def insert_files(
     )
 
 
+def forget_files(
+    con: duckdb.DuckDBPyConnection, product: str, asset: str, partition: str, snapshot_id: int
+) -> None:
+    """Say that a partition has no files from a snapshot on."""
+    insert(
+        con,
+        "files",
+        [
+            {
+                "product": product,
+                "asset": asset,
+                "partition": partition,
+                "snapshot_id": snapshot_id,
+                "recorded_at": now(),
+            }
+        ],
+    )
+
+
 def latest_writes(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
     """The newest write of each partition that stands.
 
@@ -222,15 +241,15 @@ def latest_writes(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
 
 
 def latest_files(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
-    """The newest file of each name of each partition.
+    """The files of each partition: those that were recorded together last.
 
     Columns: asset, partition, name, sha256, size_bytes.
     """
     return con.execute(
         """
         SELECT asset, "partition", name, sha256, size_bytes FROM lake.ops.files WHERE product = ?
-        QUALIFY row_number() OVER (
-            PARTITION BY asset, "partition", name ORDER BY snapshot_id DESC, recorded_at DESC) = 1
+        QUALIFY snapshot_id = max(snapshot_id) OVER (PARTITION BY asset, "partition")
+          AND name IS NOT NULL
         ORDER BY asset, "partition", name
         """,
         [product],

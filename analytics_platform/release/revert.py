@@ -8,7 +8,14 @@ from typing import Any
 
 import duckdb
 
-from analytics_platform.lake import CheckRecord, FileStore, LakeError, WriteRecord, records
+from analytics_platform.lake import (
+    CheckRecord,
+    FileRecord,
+    FileStore,
+    LakeError,
+    WriteRecord,
+    records,
+)
 from analytics_platform.lake.sql import identifier, literal, table_name
 from analytics_platform.release.gate import Verdict, judge
 from analytics_platform.release.log import Decision, Release, ReleaseLog, account, now
@@ -62,11 +69,12 @@ def revert(
             those it had.
     """
     lake, product = log.lake, log.product
-    release = log.serving()
-    manifest = read_manifest(store, release.manifest)
-    released = manifest["writes"]
-    run_id = f"revert to release {release.number}"
     with lake.transaction(f"revert {product}") as transaction:
+        # In the turn: a release that this waited for is the one to go back to.
+        release = log.serving()
+        manifest = read_manifest(store, release.manifest)
+        released = manifest["writes"]
+        run_id = f"revert to release {release.number}"
         con = transaction.connection
         catalog = store.path(release.catalog.sha256, release.catalog.name)
         con.execute(f"ATTACH {literal(f'ducklake:{catalog}')} AS {RELEASED} (READ_ONLY)")
@@ -98,6 +106,7 @@ def revert(
         transaction.record_writes(writes)
         transaction.record_checks(checks, transaction.snapshot_id)
         _record_arrivals(con, product, manifest["arrivals"], writes, run_id)
+        _record_files(con, manifest["files"], writes, transaction.snapshot_id)
         verdict = judge(con, product, required)
         snapshot = transaction.snapshot_id
     restored = tuple((w.asset, w.partition) for w in writes if w.kind == "reverted")
@@ -154,6 +163,25 @@ def _record_arrivals(
             if (f"raw_{file['source']}", file["partition"]) in back
         ],
     )
+
+
+def _record_files(
+    con: duckdb.DuckDBPyConnection,
+    released: Sequence[Mapping[str, Any]],
+    writes: Sequence[WriteRecord],
+    snapshot_id: int,
+) -> None:
+    """Give the partitions the files that they had in the release, be it none."""
+    for write in writes:
+        files = [
+            FileRecord(product=write.product, **file)
+            for file in released
+            if (file["asset"], file["partition"]) == (write.asset, write.partition)
+        ]
+        if files:
+            records.insert_files(con, files, snapshot_id)
+        else:
+            records.forget_files(con, write.product, write.asset, write.partition, snapshot_id)
 
 
 def _standing(
