@@ -443,7 +443,7 @@ class Histories(RuleBasedStateMachine):
             if path.is_file():
                 os.utime(path, (old, old))
         keep_up(self.lakes[environment], self.store, A_MOMENT_LATER)
-        self._commit_in(environment, quiet=True)
+        self._commit_in(environment)
         self.look_again = True
         self.nothing_is_missing()
 

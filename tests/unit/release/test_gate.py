@@ -1,180 +1,179 @@
-"""The gate on a real lake: what counts as held, case by case."""
+"""The gate on a real lake: what counts as held, and what a person would do about the rest."""
 
-import json
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from analytics_platform.lake import CheckRecord, Lake, WriteRecord
+from analytics_platform.lake import Lake, WriteRecord
 from analytics_platform.lake.records import WHOLE
-from analytics_platform.release import (
-    GateRefusedError,
-    NoReleaseError,
-    last_decision,
-    latest_release,
-    publish,
-    released,
-)
+from analytics_platform.release import Problem, Verdict, judge
+from tests.unit.lake.writing import FIRST, REQUIRED, SECOND, by_hand, check, checks, frame, write
 
-REQUIRED = {"t": ["sound"]}
+DAY, OTHER = str(FIRST), str(SECOND)
+FOUND = '{"bad_rows": 3}'
 
 
-def write(lake: Lake, value: int, *, partition: str = WHOLE, record: bool = True) -> None:
-    with lake.transaction("test") as transaction:
-        con = transaction.connection
-        con.execute("CREATE SCHEMA IF NOT EXISTS lake.p")
-        con.execute("CREATE TABLE IF NOT EXISTS lake.p.t (value INTEGER)")
-        con.execute("DELETE FROM lake.p.t")
-        con.execute("INSERT INTO lake.p.t SELECT ? FROM range(100)", [value])
-        if record:
-            transaction.record_writes([WriteRecord("p", "t", partition, "run", 1)])
+def verdict(lake: Lake, required: Mapping[str, Sequence[str]] = REQUIRED) -> Verdict:
+    with lake.reader() as con:
+        return judge(con, "p", required)
 
 
-def check(lake: Lake, *, passed: bool = True, partition: str = WHOLE) -> None:
-    with lake.transaction("test") as transaction:
-        transaction.record_checks(
-            [CheckRecord("p", "t", "sound", partition, passed, True, "run", {"seen": 1})],
-            transaction.snapshot_id - 1,
-        )
-
-
-def test_what_was_checked_after_its_write_is_released(lake: Lake) -> None:
-    write(lake, 1)
-    check(lake)
-    release = publish(lake, "p", REQUIRED, "run")
-    assert (release.number, release.held) == (1, 1)
-    with released(lake, "p") as con:
-        assert con.execute("SELECT DISTINCT value FROM t").fetchall() == [(1,)]
-
-
-def test_readers_keep_the_release_while_the_working_state_moves(lake: Lake) -> None:
-    write(lake, 1)
-    check(lake)
-    publish(lake, "p", REQUIRED, "run")
-    write(lake, 2)
-    with released(lake, "p") as con:
-        assert con.execute("SELECT DISTINCT value FROM t").fetchall() == [(1,)]
+def test_what_was_checked_after_its_write_holds(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST)
+    write(lake, frame(SECOND, 1), SECOND)
+    assert verdict(lake) == Verdict(2, (), ())
 
 
 def _failed(lake: Lake) -> None:
-    write(lake, 1)
+    write(lake, frame(FIRST, 1), passed=False)
+
+
+def _failed_partition(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST, passed=False)
+
+
+def _failed_again_after_holding(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1))
     check(lake, passed=False)
 
 
 def _older(lake: Lake) -> None:
-    write(lake, 1)
-    check(lake)
-    write(lake, 2)
+    write(lake, frame(FIRST, 1))
+    write(lake, frame(FIRST, 2), passed=None)
 
 
 def _never_ran(lake: Lake) -> None:
-    write(lake, 1)
+    write(lake, frame(FIRST, 1), FIRST, passed=None)
+
+
+def _never_ran_on_two(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST, SECOND, passed=None)
 
 
 def _other_partition(lake: Lake) -> None:
-    write(lake, 1, partition="2013-01-01")
-    check(lake, partition="2013-01-02")
+    write(lake, frame(FIRST, 1), FIRST, passed=None)
+    check(lake, OTHER)
 
 
-def _failed_again_after_holding(lake: Lake) -> None:
-    write(lake, 1)
-    check(lake)
-    check(lake, passed=False)
+def _unreadable_file(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST)
+    check(lake, OTHER, passed=False)
 
 
 def _changed_by_hand(lake: Lake) -> None:
-    write(lake, 1)
-    check(lake)
-    write(lake, 2, record=False)
+    write(lake, frame(FIRST, 1))
+    by_hand(lake, "DELETE FROM lake.p.t")
 
 
-@pytest.mark.parametrize(
-    ("state", "reason"),
-    [
-        (_failed, "failed"),
-        (_older, "older than the data"),
-        (_never_ran, "did not run"),
-        (_other_partition, "did not run"),
-        (_failed_again_after_holding, "failed"),
-        (_changed_by_hand, "outside any recorded run"),
-    ],
-)
-def test_anything_less_is_refused_and_recorded(lake: Lake, state: object, reason: str) -> None:
-    state(lake)  # type: ignore[operator]
-    with pytest.raises(GateRefusedError, match=reason):
-        publish(lake, "p", REQUIRED, "run")
-    assert latest_release(lake, "p") is None
-    decision = last_decision(lake, "p")
-    assert decision is not None
-    assert reason in decision.refusal
+def _kept_aside_by_hand(lake: Lake) -> None:
+    by_hand(lake, "CREATE SCHEMA lake.p", "CREATE TABLE lake.p.quarantine_x AS SELECT 1 AS n")
+    write(lake, frame(FIRST, 1))
+    write(lake, frame(FIRST, 1), asset="raw_x")
+    by_hand(lake, "DELETE FROM lake.p.quarantine_x")
+
+
+def _nothing(lake: Lake) -> None:
+    pass
+
+
+CASES: list[tuple[Callable[[Lake], None], str]] = [
+    (_failed, f"t · sound: failed {FOUND}. Mend: correct the data or the code, then `ap run p` "
+              "or `ap materialize p t`"),
+    (_failed_partition, f"t · sound [2013-01-01]: failed {FOUND}. Mend: correct the file and "
+                        "`ap run p`, or put it back to its released state: "
+                        "`ap release revert p --partition 2013-01-01`"),
+    (_failed_again_after_holding, f"t · sound: failed {FOUND}. Mend: correct the data or the "
+                                  "code, then `ap run p` or `ap materialize p t`"),
+    (_older, "t · sound: is older than the data. Mend: `ap materialize p t`"),
+    (_never_ran, "t · sound [2013-01-01]: did not run. Mend: "
+                 "`ap materialize p t --partition 2013-01-01`"),
+    (_never_ran_on_two, "t · sound [2013-01-01 and 1 more]: did not run. Mend: "
+                        "`ap materialize p t --partition 2013-01-01 --through 2013-01-02`"),
+    (_other_partition, "t · sound [2013-01-01]: did not run. Mend: "
+                       "`ap materialize p t --partition 2013-01-01`"),
+    (_unreadable_file, f"t · sound [2013-01-02]: failed {FOUND}. Mend: correct the file and "
+                       "`ap run p`, or put it back to its released state: "
+                       "`ap release revert p --partition 2013-01-02`"),
+    (_changed_by_hand, "t: table t changed at snapshot 3, outside any recorded run. Mend: "
+                       "`ap materialize p t`"),
+    (_kept_aside_by_hand, "raw_x: table quarantine_x changed at snapshot 5, outside any recorded "
+                          "run. Mend: `ap materialize p raw_x`"),
+    (_nothing, "p: nothing was ever written, so there is nothing to release. Mend: deliver "
+               "files, then `ap run p`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "said"), CASES, ids=[state.__name__ for state, _ in CASES])
+def test_anything_less_is_a_problem_with_its_mending_command(
+    lake: Lake, state: Callable[[Lake], None], said: str
+) -> None:
+    first = lake.snapshot()
+    assert first == 1, "the snapshots named below count from here"
+    state(lake)
+    found = verdict(lake)
+    assert found.lines() == (said,)
+    assert not found.opens
+
+
+def test_all_partitions_are_listed_and_three_are_named_in_the_command(lake: Lake) -> None:
+    days = [f"2013-01-0{n}" for n in range(1, 6)]
+    write(lake, frame(FIRST, 1), FIRST, passed=None)
+    check(lake, *days, passed=False)
+    problem = verdict(lake).problems[0]
+    assert problem.partitions == tuple(days)
+    assert problem.mend.endswith(
+        "`ap release revert p --partition 2013-01-01 --partition 2013-01-02 "
+        "--partition 2013-01-03 …`"
+    )
+    assert str(problem).startswith("t · sound [2013-01-01 and 4 more]: failed")
+
+
+def test_a_problem_of_a_whole_asset_names_no_partition() -> None:
+    assert str(Problem("t", "sound", (WHOLE,), "did not run")) == "t · sound: did not run"
 
 
 def test_a_whole_table_check_speaks_for_each_partition(lake: Lake) -> None:
-    write(lake, 1, partition="2013-01-01")
+    write(lake, frame(FIRST, 1), FIRST, SECOND, passed=None)
     check(lake)
-    assert publish(lake, "p", REQUIRED, "run").number == 1
+    assert verdict(lake) == Verdict(2, (), ())
 
 
-def test_an_unchanged_state_is_not_released_twice(lake: Lake) -> None:
-    write(lake, 1)
-    check(lake)
-    first = publish(lake, "p", REQUIRED, "run")
-    again = publish(lake, "p", REQUIRED, "run")
-    assert (again.number, again.snapshot_id, again.is_new) == (1, first.snapshot_id, False)
-    write(lake, 2)
-    check(lake)
-    assert publish(lake, "p", REQUIRED, "run").number == 2
-
-
-def test_an_asset_that_was_never_written_is_said_to_be_absent(lake: Lake) -> None:
-    write(lake, 1)
-    check(lake)
-    publish(lake, "p", {**REQUIRED, "model": ["beats"]}, "run")
-    evidence = json.loads(lake.query("SELECT evidence FROM lake.ops.releases").item())
-    assert evidence["absent"] == ["model"]
-
-
-def test_without_a_release_there_is_nothing_to_read(lake: Lake) -> None:
-    with pytest.raises(NoReleaseError, match="ap run p"):
-        released(lake, "p")
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "DELETE FROM t",
-        "CREATE TABLE lake.p.u (value INTEGER)",
-        "SELECT * FROM read_csv('/etc/hostname')",
-        "SET enable_external_access = true",
-        "COPY t TO '{catalog}.csv'",
-    ],
-)
-def test_a_reader_of_a_release_can_reach_nothing_else(lake: Lake, statement: str) -> None:
-    import duckdb
-
-    write(lake, 1)
-    check(lake)
-    publish(lake, "p", REQUIRED, "run")
-    with released(lake, "p") as con, pytest.raises(duckdb.Error):
-        con.execute(statement.format(catalog=lake.catalog))
-
-
-def test_unverified_partitions_are_found_until_tries_run_out(lake: Lake) -> None:
-    from analytics_platform.lake import records
-
-    def found() -> dict[str, set[str]]:
-        with lake.reader() as con:
-            return records.unverified(con, "p", [("t", "sound")], tries=2)
-
-    day = "2013-01-01"
-    assert found() == {}
-    write(lake, 1, partition=day)
-    assert found() == {"t": {day}}
-    check(lake, partition=day)
-    assert found() == {}
-    write(lake, 2, partition=day)
-    write(lake, 3, partition=day)
-    assert found() == {"t": {day}}
-    write(lake, 4, partition=day)
-    assert found() == {}, "written three times in vain"
+def test_a_later_result_of_either_scope_counts(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST, passed=None)
     check(lake, passed=False)
-    assert found() == {}, "a check that failed has run"
+    write(lake, frame(FIRST, 1), FIRST)
+    assert verdict(lake).opens, "the partition's own check saw a later state"
+    write(lake, frame(SECOND, 1), SECOND)
+    write(lake, frame(FIRST, 1), FIRST, product="q")
+    check(lake, passed=False)
+    assert {problem.partitions for problem in verdict(lake).problems} == {(DAY, OTHER)}
+
+
+@pytest.mark.xfail(
+    strict=True, reason="results of one snapshot are told apart by the order of a set of strings"
+)
+def test_of_two_results_on_one_state_the_one_that_failed_counts(lake: Lake) -> None:
+    days = [f"2013-02-{n:02d}" for n in range(1, 29)]
+    write(lake, frame(FIRST, 1), FIRST)
+    with lake.transaction("both scopes") as transaction:
+        results = [*checks(*days, DAY), *checks(WHOLE, passed=False)]
+        transaction.record_checks(results, transaction.snapshot_id)
+    assert verdict(lake).problems[0].partitions == (DAY, *days)
+
+
+def test_a_removed_partition_needs_no_check_and_an_unwritten_asset_is_absent(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST)
+    write(lake, frame(SECOND, 1), SECOND, passed=None)
+    with lake.transaction("remove") as transaction:
+        transaction.connection.execute("DELETE FROM lake.p.t WHERE day = '2013-01-02'")
+        transaction.record_writes([WriteRecord("p", "t", OTHER, "run", 0, "removed")])
+    assert verdict(lake, {**REQUIRED, "model": ["beats"]}) == Verdict(1, (), ("model",))
+
+
+def test_other_products_do_not_matter(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST)
+    write(lake, frame(FIRST, 1), FIRST, product="q", passed=False)
+    by_hand(lake, "DELETE FROM lake.q.t")
+    assert verdict(lake).opens

@@ -1,0 +1,75 @@
+"""Every operation, killed at the steps that it takes on disk, and looked at afterwards.
+
+Belongs here: SIGKILL. Does not belong here: a full disk (`test_disk_full`), the steps' counting
+(`test_stepper`), what readers see and which operations there are (`installation`), what is looked
+at after a kill (`sweep`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.actions import quick_connections
+from tests.faults.installation import OPERATIONS, PRELOAD, Operation
+from tests.faults.stepper import Scoreboard, Stepper
+from tests.faults.sweep import Sweep, kind, lasting, sample, shown_board
+
+# Of each operation, in the tests of every day; the others are tried by `make test-all`.
+SAMPLED = 10
+
+every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+
+
+@pytest.fixture(scope="module")
+def stepper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stepper]:
+    with quick_connections(), Stepper(tmp_path_factory.mktemp("stepper"), PRELOAD) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def board(request: pytest.FixtureRequest) -> Iterator[Scoreboard]:
+    with shown_board(request, "Killed at a step, by operation:") as scores:
+        yield scores
+
+
+@every_operation
+def test_a_kill_at_each_kind_of_step_leaves_before_or_after(
+    operation: Operation, stepper: Stepper, board: Scoreboard, tmp_path: Path
+) -> None:
+    sweep = Sweep(operation, stepper, board, tmp_path, upkeep_every=4)
+    for step in sample(sweep.steps, SAMPLED):
+        assert sweep.kill(step, like_whole_run=True)
+    sweep.judge()
+
+
+@pytest.mark.load
+@every_operation
+def test_a_kill_at_every_step_leaves_before_or_after(
+    operation: Operation, stepper: Stepper, board: Scoreboard, tmp_path: Path
+) -> None:
+    sweep = Sweep(operation, stepper, board, tmp_path)
+    # The end is where nothing is killed any more: a run may have a few steps more or less.
+    while sweep.kill(sweep.hit + 1):
+        pass
+    assert sweep.hit >= 0.9 * len(sweep.steps)
+    sweep.judge()
+
+
+def test_a_sample_has_what_makes_names_and_ends_transactions() -> None:
+    steps = [
+        ("truncate", "local/writer.json"),
+        *[("write", "local/lakes/0123456789ab/catalog.sqlite-shm")] * 30,
+        ("write", "local/lakes/0123456789ab/catalog.sqlite-wal"),
+        ("write", "local/lakes/0123456789ab/catalog.sqlite-wal"),
+        ("fsync", "local/lakes/0123456789ab/catalog.sqlite-wal"),
+        ("rename", "local/lakes/0123456789ab/releases/p/.new-x -> local/lakes/…/HEAD"),
+        ("fsync", "local/lakes/0123456789ab/releases/p"),
+    ]
+
+    assert sample(steps, 8) == [1, 2, 32, 34, 35, 36]
+    assert sample(steps[:3], 8) == [1, 2, 3]
+    assert lasting(steps) == 4
+    assert kind(steps[1]) == ("write", "catalog.sqlite-shm")
