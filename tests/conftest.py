@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
 
 from analytics_platform.lake import FileStore, Lake
@@ -32,24 +30,6 @@ def settings(home: Path) -> Settings:
 def lake(settings: Settings) -> Lake:
     """A lake of the test's own."""
     return Lake.from_settings(settings)
-
-
-@pytest.fixture(scope="module")
-def trusted_extensions() -> Iterator[None]:
-    """Connections that do not check the extensions' signatures, for tests that open hundreds.
-
-    DuckDB hashes an extension each time it is loaded, which takes 0.3 s of a connection's 0.32 s.
-    """
-    connect = duckdb.connect
-
-    def trusting(*arguments: Any, **options: Any) -> duckdb.DuckDBPyConnection:
-        if not arguments and not options:
-            options = {"config": {"allow_unsigned_extensions": "true"}}
-        return connect(*arguments, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(duckdb, "connect", trusting)
-        yield
 
 
 @pytest.fixture

@@ -29,7 +29,8 @@ class ProductSpec(BaseModel):
     """A product's declaration.
 
     Attributes:
-        name: The product's name: its folder under `assets/` and its schema in the lake.
+        name: The product's name: its folder under `assets/` and its schema in the lake; lower-case
+            letters, digits and underscores.
         title: In words, for people.
         owners: E-mail addresses or `team:<name>`, as Dagster takes them.
         first_day: The first daily partition.
@@ -39,7 +40,8 @@ class ProductSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    # It becomes a schema, a folder and a catalog's name, in SQL that people write without quotes.
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     title: str
     owners: list[str] = Field(min_length=1)
     first_day: dt.date

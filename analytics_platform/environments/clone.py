@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 from analytics_platform.lake import Lake, LakeError
@@ -140,6 +141,11 @@ def write_origin(place: Path, origin: Origin) -> None:
 @contextmanager
 def all_environments(lake: Lake, purpose: str) -> Iterator[None]:
     """Hold the turn for what concerns several environments: in it files may come to be shared."""
-    turn = Turn(lake.folder.parent / "environments.lock", lake.writer_wait_seconds)
-    with turn.held(purpose):
+    with _turn_of(lake.folder.parent, lake.writer_wait_seconds).held(purpose):
         yield
+
+
+@cache
+def _turn_of(folder: Path, wait_seconds: float) -> Turn:
+    # One object, so that a thread which holds the turn may enter it again.
+    return Turn(folder / "environments.lock", wait_seconds)

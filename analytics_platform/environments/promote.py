@@ -46,7 +46,7 @@ class Promoted:
 
     Attributes:
         published: The origin's release.
-        taken_over: Rows taken over, per table; a table that the clone did not touch is not there.
+        taken_over: Rows taken over, per table; a table of which nothing was taken is not there.
     """
 
     published: Published
@@ -189,7 +189,8 @@ def _take_over(
             for table in {asset, asset.replace("raw_", "quarantine_", 1)}:
                 column = columns.get(asset) if of_asset != [WHOLE] else None
                 rows = _take_table(con, product, table, column, of_asset)
-                if rows is not None:
+                # What a source keeps aside is written with it, and mostly empty.
+                if rows is not None and (rows or table == asset):
                     taken[table] = rows
         transaction.record_writes(
             [
@@ -237,7 +238,7 @@ def _take_table(
     column: str | None,
     partitions: Sequence[str],
 ) -> int | None:
-    """Take over a table's partitions, or all of it; None for what is no table."""
+    """Take over a table's partitions, or all of it; the rows, or None for what is no table."""
     staged = f"{STAGED}.{identifier(product)}.{identifier(table)}"
     name = table_name(product, table)
     kinds = dict(
@@ -258,15 +259,14 @@ def _take_table(
     if "lake" in kinds and columns_of(con, name) != columns_of(con, staged):
         con.execute(f"DROP TABLE {name}")
         del kinds["lake"]
+    where = "true"
     if "lake" not in kinds:
-        con.execute(f"CREATE TABLE {name} AS FROM {staged}")
-    elif column is None:
-        con.execute(f"DELETE FROM {name}")
-        con.execute(f"INSERT INTO {name} BY NAME FROM {staged}")
-    else:
+        con.execute(f"CREATE TABLE {name} AS FROM {staged} LIMIT 0")
+    elif column is not None:
         where = f"{identifier(column)} IN (SELECT unnest({list(partitions)!r}::DATE[]))"
-        con.execute(f"DELETE FROM {name} WHERE {where}")
-        con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {staged} WHERE {where}")
+    con.execute(f"DELETE FROM {name} WHERE {where}")
+    inserted = con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {staged} WHERE {where}")
+    (rows,) = inserted.fetchone() or (0,)
     names = list(columns_of(con, staged))
     there, here = digest(con, staged, names), digest(con, name, names)
     if there != here:
@@ -274,7 +274,7 @@ def _take_table(
             f"Promoting {product}.{table}: {there[0]} rows stand in the clone and {here[0]} came "
             "out, or their values differ. Nothing was changed."
         )
-    return here[0]
+    return rows
 
 
 def _take_records(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from analytics_platform.lake.catalog import (
     referenced_files,
     scheduled_files,
 )
-from analytics_platform.release.log import DOCUMENT, ReleaseLog, products_with_releases
+from analytics_platform.release.log import DOCUMENT, Release, ReleaseLog, products_with_releases
 from analytics_platform.release.provenance import read_manifest
 
 GRACE = dt.timedelta(hours=1)
@@ -63,8 +63,7 @@ def keep_up(lake: Lake, store: FileStore, retention: dt.timedelta) -> Freed:
         retention: How long snapshots, and files that nothing refers to, are kept.
     """
     before = dt.datetime.now(dt.UTC) - retention
-    # Twice, so that a waiting writer gets its turn between.
-    merged, snapshots = _compact(lake, store, before)
+    # Removing comes first: merging takes room, and the disk may be full.
     with (
         all_environments(lake, "upkeep"),
         lake.writing("remove files that nothing refers to"),
@@ -74,16 +73,29 @@ def keep_up(lake: Lake, store: FileStore, retention: dt.timedelta) -> Freed:
         _remove_drafts(lake)
         removed, freed, lakes = _remove_data(lake, needed, before)
         stored, freed_store = _remove_stored(lake, store, before)
+    # In a turn of its own, so that a waiting writer gets one between.
+    merged, snapshots = _compact(lake, store, before)
     return Freed(merged, snapshots, removed, stored, lakes, freed + freed_store)
 
 
 def missing_files(lake: Lake, store: FileStore) -> list[str]:
-    """Files that a lake, a release or a record needs and that are not there; should be empty."""
-    missing = [path for path in sorted(_needed_data(lake, store)) if not Path(path).is_file()]
-    for sha256, name in sorted(_needed_stored(lake, store)):
-        if not (store.root / sha256[:2] / sha256 / name).is_file():
-            missing.append(f"{sha256}/{name}")
-    return missing
+    """Files that a lake, a release or a record needs and that are not there; should be empty.
+
+    What a missing catalog or manifest names itself cannot be looked for, so mend those first.
+    """
+    lost = {
+        (address.sha256, address.name)
+        for release in _releases(lake, store)
+        for address in (release.catalog, release.manifest)
+        if not store.has(address.sha256, address.name)
+    }
+    data = {path for path in _needed_data(lake, store, lost) if not Path(path).is_file()}
+    stored = {
+        f"{sha256}/{name}"
+        for sha256, name in _needed_stored(lake, store, lost)
+        if not store.has(sha256, name)
+    }
+    return [*sorted(data), *sorted(stored)]
 
 
 def environments_beside(lake: Lake) -> list[Lake]:
@@ -144,28 +156,46 @@ def _oldest_needed_snapshot(lake: Lake, store: FileStore) -> int:
     return min(oldest, default=0)
 
 
-def _needed_data(lake: Lake, store: FileStore) -> set[str]:
+def _releases(lake: Lake, store: FileStore) -> Iterator[Release]:
+    """Every release of every product of every environment."""
+    for other in environments_beside(lake):
+        for product in products_with_releases(other):
+            yield from ReleaseLog(other, store, product).releases()
+
+
+def _needed_data(
+    lake: Lake, store: FileStore, lost: Set[tuple[str, str]] = frozenset()
+) -> set[str]:
     """Every data file that a working state or a release of any environment names.
 
     Files that a catalog has just done with count too: a query that was planned before may open
     them yet. They stay for the retention.
+
+    Args:
+        lake: A lake of the installation.
+        store: The store of files.
+        lost: Addresses of catalogs not to open; opening one that is gone raises.
     """
     needed: set[str] = set()
-    frozen: set[Path] = set()
     for other in environments_beside(lake):
         needed |= referenced_files(other.catalog) | scheduled_files(other.catalog)
-        for product in products_with_releases(other):
-            for release in ReleaseLog(other, store, product).releases():
-                frozen.add(store.path(release.catalog.sha256, release.catalog.name))
-    for catalog in frozen:
-        needed |= files_of_frozen(catalog)
+    catalogs = {(r.catalog.sha256, r.catalog.name) for r in _releases(lake, store)}
+    for sha256, name in catalogs - lost:
+        needed |= files_of_frozen(store.path(sha256, name))
     return needed
 
 
-def _needed_stored(lake: Lake, store: FileStore) -> set[tuple[str, str]]:
-    """Every file of the store that a decision, a release or a record of any environment names."""
+def _needed_stored(
+    lake: Lake, store: FileStore, lost: Set[tuple[str, str]] = frozenset()
+) -> set[tuple[str, str]]:
+    """Every file of the store that a decision, a release or a record of any environment names.
+
+    Args:
+        lake: A lake of the installation.
+        store: The store of files.
+        lost: Addresses of manifests not to read; reading one that is gone raises.
+    """
     needed: set[tuple[str, str]] = set()
-    manifests = set()
     for other in environments_beside(lake):
         with other.reader() as con:
             rows = con.execute(
@@ -178,12 +208,13 @@ def _needed_stored(lake: Lake, store: FileStore) -> set[tuple[str, str]]:
         for product in products_with_releases(other):
             for decision in ReleaseLog(other, store, product).decisions():
                 needed.add((decision.address, DOCUMENT))
-                if decision.serving is not None:
-                    needed.add((decision.serving.catalog.sha256, decision.serving.catalog.name))
-                    manifests.add(decision.serving.manifest)
+    manifests = {release.manifest for release in _releases(lake, store)}
+    needed |= {(r.catalog.sha256, r.catalog.name) for r in _releases(lake, store)}
+    needed |= {(address.sha256, address.name) for address in manifests}
     for address in manifests:
+        if (address.sha256, address.name) in lost:
+            continue
         manifest = read_manifest(store, address)
-        needed.add((address.sha256, address.name))
         named = [manifest["code"], *manifest["models"], *manifest["files"], *manifest["arrivals"]]
         needed |= {(entry["sha256"], entry["name"]) for entry in named if entry["name"]}
     return needed

@@ -96,6 +96,11 @@ def freeze(lake: Lake, schema: str, snapshot: int, target: Path) -> None:
                     f"INSERT INTO frozen.{table} ({names}) SELECT {names} FROM origin.{table} "
                     f"WHERE {_condition(table, columns, snapshot, kept)}"
                 )
+        # What a snapshot changed names tables of whatever product wrote last.
+        con.execute(
+            "UPDATE frozen.ducklake_snapshot_changes SET changes_made = '', author = NULL, "
+            "commit_message = NULL, commit_extra_info = NULL"
+        )
         con.execute("COMMIT")
         con.execute("CHECKPOINT frozen")
         con.execute("DETACH frozen")
@@ -175,14 +180,6 @@ def files_of_frozen(catalog: Path) -> set[str]:
 def files_of_attached(con: duckdb.DuckDBPyConnection, alias: str) -> set[str]:
     """The absolute path of every file that a catalog attached under a name names."""
     return _files(con, identifier(f"__ducklake_metadata_{alias}") + ".")
-
-
-def data_folder(file: str) -> str:
-    """The data folder of the lake that wrote a file, with a slash at its end."""
-    found = re.match(r"(.*/lakes/[0-9a-f]{12}/data/)", file)
-    if found is None:
-        raise LakeError(f"{file} lies in no lake's data folder.")
-    return found[1]
 
 
 def table_files(lake: Lake, schema: str) -> dict[str, frozenset[str]]:
@@ -309,21 +306,25 @@ def _kept(con: duckdb.DuckDBPyConnection, schema: str, snapshot: int) -> dict[st
     def ids(sql: str) -> str:
         return ", ".join(str(row[0]) for row in con.execute(sql).fetchall()) or "NULL"
 
-    schemas = ids(
-        f"SELECT schema_id FROM origin.ducklake_schema WHERE {visible} "
-        f"AND schema_name IN ('main', {literal(schema)})"
-    )
+    def named(*names: str) -> str:
+        return ids(
+            f"SELECT schema_id FROM origin.ducklake_schema WHERE {visible} "
+            f"AND schema_name IN ({', '.join(map(literal, names))})"
+        )
+
+    # An attached catalog needs its schema `main`, not what somebody made there.
+    schemas, own = named("main", schema), named(schema)
     tables = ids(
-        f"SELECT table_id FROM origin.ducklake_table WHERE {visible} AND schema_id IN ({schemas})"
+        f"SELECT table_id FROM origin.ducklake_table WHERE {visible} AND schema_id IN ({own})"
     )
     views = ids(
-        f"SELECT view_id FROM origin.ducklake_view WHERE {visible} AND schema_id IN ({schemas})"
+        f"SELECT view_id FROM origin.ducklake_view WHERE {visible} AND schema_id IN ({own})"
     )
     files = ids(
         f"SELECT data_file_id FROM origin.ducklake_data_file WHERE {visible} "
         f"AND table_id IN ({tables})"
     )
-    return {"schema_id": schemas, "table_id": tables, "data_file_id": files,
+    return {"schema_id": schemas, "table_id": tables, "view_id": views, "data_file_id": files,
             "object_id": f"{schemas}, {tables}, {views}"}  # fmt: skip
 
 

@@ -6,6 +6,7 @@ states come from (two environments, a release and its reproduction).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,11 @@ import duckdb
 from analytics_platform.lake.schema_change import columns_of
 from analytics_platform.lake.sql import identifier
 
-NUMERIC = ("INT", "DECIMAL", "FLOAT", "DOUBLE")
+_NUMERIC = re.compile(
+    r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)"
+)
+# Names that no column has: in DuckDB a row is named like its relation, unless a column is.
+_BEFORE, _AFTER, _PRESENT = '"·before"', '"·after"', '"·present"'
 
 
 @dataclass(frozen=True)
@@ -86,18 +91,21 @@ def row_difference(
     names = ", ".join(identifier(name) for name in shared)
     if not key or not set(key) <= set(shared) or _has_doubles(con, (before, after), key, where):
         return _whole_rows(con, before, after, names, where)
-    on = " AND ".join(f"b.{identifier(k)} IS NOT DISTINCT FROM a.{identifier(k)}" for k in key)
+    pairs = {name: (f"{_BEFORE}.{identifier(name)}", f"{_AFTER}.{identifier(name)}")
+             for name in shared}  # fmt: skip
+    on = " AND ".join(f"{pairs[k][0]} IS NOT DISTINCT FROM {pairs[k][1]}" for k in key)
     values = [name for name in shared if name not in key]
-    differs = [f"b.{identifier(v)} IS DISTINCT FROM a.{identifier(v)}" for v in values]
-    counts = ", ".join(f"count(*) FILTER (paired AND {d})" for d in differs) or "0"
+    differs = [f"{pairs[v][0]} IS DISTINCT FROM {pairs[v][1]}" for v in values]
+    was, stands = f"{_BEFORE}.{_PRESENT}", f"{_AFTER}.{_PRESENT}"
+    both = f"({was} AND {stands}) IS TRUE"
+    counts = ", ".join(f"count(*) FILTER ({both} AND {d})" for d in differs) or "0"
     row = con.execute(
         f"""
-        SELECT count(*) FILTER (b.present IS NULL), count(*) FILTER (a.present IS NULL),
-               count(*) FILTER (paired AND ({" OR ".join(differs) or "false"})), {counts}
-        FROM (
-            SELECT b, a, (b.present AND a.present) IS TRUE AS paired
-            FROM (SELECT true AS present, {names} FROM {before} WHERE {where}) b
-            FULL JOIN (SELECT true AS present, {names} FROM {after} WHERE {where}) a ON {on})
+        SELECT count(*) FILTER ({was} IS NULL), count(*) FILTER ({stands} IS NULL),
+               count(*) FILTER ({both} AND ({" OR ".join(differs) or "false"})), {counts}
+        FROM (SELECT true AS {_PRESENT}, {names} FROM {before} WHERE {where}) {_BEFORE}
+        FULL JOIN (SELECT true AS {_PRESENT}, {names} FROM {after} WHERE {where}) {_AFTER}
+          ON {on}
         """
     ).fetchone()
     added, removed, changed, *of_columns = row if row else (0, 0, 0)
@@ -111,7 +119,7 @@ def measures(con: duckdb.DuckDBPyConnection, before: str, after: str) -> list[Me
     shared = [
         name
         for name, kind in columns_of(con, after).items()
-        if name in have and kind.startswith(NUMERIC) and have[name].startswith(NUMERIC)
+        if _NUMERIC.fullmatch(kind) and _NUMERIC.fullmatch(have.get(name, ""))
     ]
     if not shared:
         return []

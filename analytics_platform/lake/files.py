@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,24 +87,8 @@ class FileStore:
         if path.is_file() and path.read_bytes() == content:
             # Upkeep leaves young files alone: what is about to be recorded is young again.
             os.utime(path)
-            return stored
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A name that starts with a dot is never served, so a file left by a killed process is
-        # invisible.
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), READ_ONLY)
-                os.fsync(file.fileno())
-            os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic
-        except BaseException:
-            with suppress(FileNotFoundError):
-                Path(temporary).unlink()
-            raise
-        # Without it a power cut may forget the new name although the bytes are safe.
-        sync_folders(path.parent, self.root)
+        else:
+            self._write(path, [content], sha256, safe_name)
         return stored
 
     def put_file(self, source: Path, name: str, sha256: str) -> StoredFile:
@@ -119,32 +104,16 @@ class FileStore:
         """
         safe_name = _safe_name(name)
         path = self._path(sha256, safe_name)
-        if path.is_file() and path.stat().st_size == source.stat().st_size:
+        if path.is_file() and _sha256_of(path) == sha256 == _sha256_of(source):
             os.utime(path)
-            return StoredFile(sha256, path.stat().st_size, safe_name, path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
-        digest = hashlib.sha256()
-        try:
-            with os.fdopen(handle, "wb") as file, source.open("rb") as content:
-                while chunk := content.read(CHUNK_BYTES):
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.flush()
-                os.fchmod(file.fileno(), READ_ONLY)
-                os.fsync(file.fileno())
-            if digest.hexdigest() != sha256:
-                raise FileCorruptError(
-                    f"Keeping {source}: expected SHA-256 {sha256}, found {digest.hexdigest()}. "
-                    "It was changed while it was read."
-                )
-            os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic
-        except BaseException:
-            with suppress(FileNotFoundError):
-                Path(temporary).unlink()
-            raise
-        sync_folders(path.parent, self.root)
+        else:
+            with source.open("rb") as content:
+                self._write(path, iter(lambda: content.read(CHUNK_BYTES), b""), sha256, str(source))
         return StoredFile(sha256, path.stat().st_size, safe_name, path)
+
+    def has(self, sha256: str, name: str) -> bool:
+        """Whether a file is stored; it is not read."""
+        return self._path(sha256, name).is_file()
 
     def get(self, sha256: str, name: str) -> bytes:
         """The content of a stored file, checked against its hash.
@@ -198,6 +167,39 @@ class FileStore:
 
     def _path(self, sha256: str, name: str) -> Path:
         return self.root / sha256[:2] / sha256 / name
+
+    def _write(self, path: Path, chunks: Iterable[bytes], sha256: str, source: str) -> None:
+        """Make a file appear whole under its name, if it has the hash that it should have."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A name that starts with a dot is never served, so a file left by a killed process is
+        # invisible.
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
+        digest = hashlib.sha256()
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fchmod(file.fileno(), READ_ONLY)
+                os.fsync(file.fileno())
+            if digest.hexdigest() != sha256:
+                raise FileCorruptError(
+                    f"Keeping {source}: expected SHA-256 {sha256}, found {digest.hexdigest()}. "
+                    "It was changed while it was read."
+                )
+            os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+            raise
+        # Without it a power cut may forget the new name although the bytes are safe.
+        sync_folders(path.parent, self.root)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _safe_name(name: str) -> str:

@@ -55,14 +55,18 @@ def install_extensions() -> None:
             con.load_extension(extension)
 
 
-def open_duckdb() -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own, in memory, with the lake's extensions and UTC."""
+def open_duckdb(extensions: Sequence[str] = EXTENSIONS) -> duckdb.DuckDBPyConnection:
+    """A DuckDB of its own, in memory, with the lake's extensions and UTC.
+
+    Args:
+        extensions: Those of `EXTENSIONS` to load; a frozen catalog needs `ducklake` only.
+    """
     install_extensions()
     # Verified once in this process, by `install_extensions`; verifying takes 0.3 s, and every
     # connection would do it again.
     con = duckdb.connect(config={"allow_unsigned_extensions": True})
     try:
-        for extension in EXTENSIONS:
+        for extension in extensions:
             con.load_extension(extension)
         con.execute("SET TimeZone = 'UTC'")
     except BaseException:
@@ -114,6 +118,7 @@ class Transaction:
             LakeError: If a row belongs to none of `partitions`.
         """
         frame = _without_categoricals(frame)
+        require_exact(f"{schema}.{table}", _wide_integers(frame))
         name = table_name(schema, table)
         con = self.connection
         con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{identifier(schema)}")
@@ -370,6 +375,12 @@ def _exists(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
 def _without_categoricals(frame: pl.DataFrame) -> pl.DataFrame:
     # DuckLake has no ENUM type, which is what Arrow dictionaries become.
     return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+
+
+def _wide_integers(frame: pl.DataFrame) -> dict[str, str]:
+    # Arrow has no such type, so DuckDB cannot be asked what it would be.
+    wide = {pl.Int128: "HUGEINT", pl.UInt128: "UHUGEINT"}
+    return {name: wide[kind] for name, kind in frame.schema.items() if kind in wide}  # pyright: ignore[reportArgumentType]
 
 
 def _span(partitions: Sequence[str]) -> str:

@@ -259,15 +259,15 @@ def latest_files(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
 def latest_checks(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
     """The newest result of each check on each partition.
 
-    Columns: asset, check, partition, snapshot_id, passed, blocking, detail.
+    Columns: asset, check, partition, snapshot_id, evaluated_at, passed, blocking, detail.
     """
     return con.execute(
         """
-        SELECT asset, "check", "partition", snapshot_id, passed, blocking, detail
+        SELECT asset, "check", "partition", snapshot_id, evaluated_at, passed, blocking, detail
         FROM lake.ops.checks WHERE product = ?
         QUALIFY row_number() OVER (
             PARTITION BY asset, "check", "partition"
-            ORDER BY snapshot_id DESC, evaluated_at DESC) = 1
+            ORDER BY snapshot_id DESC, evaluated_at DESC, passed) = 1
         ORDER BY asset, "check", "partition"
         """,
         [product],

@@ -91,10 +91,12 @@ def _rebuild(
     replaces_all: bool,
 ) -> None:
     name, kept = table_name(schema, table), "rows_that_stay"
-    shared = {column: kind for column, kind in incoming.items() if column in have}
+    # SQL's names know no case: `Value` and `value` are one column.
+    types = {column.casefold(): kind for column, kind in have.items()}
+    shared = {column: kind for column, kind in incoming.items() if column.casefold() in types}
     if not replaces_all:
         for column, kind in shared.items():
-            _require_lossless(con, schema, table, column, have[column], kind)
+            _require_lossless(con, schema, table, column, types[column.casefold()], kind)
         con.execute(f"CREATE TEMP TABLE {kept} AS FROM {name}")
     con.execute(f"DROP TABLE {name}")
     columns = ", ".join(f"{identifier(column)} {kind}" for column, kind in incoming.items())

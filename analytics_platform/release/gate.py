@@ -7,6 +7,7 @@ later state and held. A check that was skipped, broke or is older than its data 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,10 +90,11 @@ def judge(
     writes: dict[str, dict[str, int]] = {}
     for write in records.latest_writes(con, product).iter_rows(named=True):
         writes.setdefault(write["asset"], {})[write["partition"]] = write["snapshot_id"]
-    results: dict[tuple[str, str], dict[str, tuple[int, bool, str]]] = {}
-    latest = records.latest_checks(con, product)
-    for asset, check, partition, snapshot_id, passed, _blocking, detail in latest.iter_rows():
-        results.setdefault((asset, check), {})[partition] = (snapshot_id, passed, detail)
+    results: dict[tuple[str, str], dict[str, _Result]] = {}
+    for row in records.latest_checks(con, product).iter_rows(named=True):
+        results.setdefault((row["asset"], row["check"]), {})[row["partition"]] = _Result(
+            row["snapshot_id"], row["evaluated_at"], row["passed"], row["detail"]
+        )
 
     problems: list[Problem] = []
     held = 0
@@ -136,17 +138,27 @@ def judge(
     return Verdict(held, tuple(problems), absent)
 
 
-def _holds(
-    of_check: Mapping[str, tuple[int, bool, str]], partition: str, written: int
-) -> tuple[str | None, str]:
+@dataclass(frozen=True)
+class _Result:
+    seen: int
+    evaluated_at: dt.datetime
+    passed: bool
+    detail: str
+
+
+def _holds(of_check: Mapping[str, _Result], partition: str, written: int) -> tuple[str | None, str]:
+    """Why a check does not hold on a partition, and what it found; None where it holds."""
     candidates = [of_check[key] for key in {partition, WHOLE} if key in of_check]
     if not candidates:
         return NOT_RUN, ""
-    seen, passed, detail = max(candidates, key=lambda candidate: candidate[0])
-    if seen < written:
+    # Of two that saw the same state at the same moment, the one that failed counts.
+    newest = max(
+        candidates, key=lambda result: (result.seen, result.evaluated_at, not result.passed)
+    )
+    if newest.seen < written:
         return OLDER, ""
-    if not passed:
-        return FAILED, detail
+    if not newest.passed:
+        return FAILED, newest.detail
     return None, ""
 
 

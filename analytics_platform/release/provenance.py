@@ -20,7 +20,7 @@ import duckdb
 
 from analytics_platform.lake import FileStore, records
 from analytics_platform.release.log import FileAddress
-from analytics_platform.settings import PROJECT_ROOT, get_settings
+from analytics_platform.settings import PROJECT_ROOT
 
 # All that decides what a run computes; the lock file says which libraries.
 CODE = ("analytics_platform", "assets", "dbt_project")
@@ -30,7 +30,7 @@ LOCK_FILE = "requirements.lock"
 
 
 def write_manifest(
-    con: duckdb.DuckDBPyConnection, store: FileStore, product: str, snapshot: int
+    con: duckdb.DuckDBPyConnection, store: FileStore, product: str, snapshot: int, environment: str
 ) -> FileAddress:
     """Store the manifest of the state that a connection reads.
 
@@ -39,6 +39,7 @@ def write_manifest(
         store: The store of files.
         product: The product.
         snapshot: The state's snapshot.
+        environment: The environment whose lake it is.
     """
     writes: dict[str, dict[str, int | None]] = {}
     for write in records.latest_writes(con, product).iter_rows(named=True):
@@ -47,7 +48,7 @@ def write_manifest(
         "product": product,
         "snapshot": snapshot,
         "code": code_version(store),
-        "settings": {"environment": get_settings().environment},
+        "settings": {"environment": environment},
         "arrivals": _arrivals(con, product),
         "models": _models(con, product),
         "files": records.latest_files(con, product).to_dicts(),

@@ -97,7 +97,7 @@ def publish(
         ):
             return Published(newest.serving, is_new=False)
         catalog = _freeze(lake, store, product, snapshot)
-        manifest = write_manifest(con, store, product, snapshot)
+        manifest = write_manifest(con, store, product, snapshot, lake.folder.name)
         _require_pinned(store, product, manifest)
         with log.changing(f"release {product}"):
             newest = log.newest()

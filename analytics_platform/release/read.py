@@ -6,14 +6,17 @@ working lake's locks, holds nothing back, and sees one state for as long as it s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from types import TracebackType
 from typing import Any
 
 import duckdb
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from analytics_platform.lake import FileStore, LakeError
-from analytics_platform.lake.catalog import data_folder, files_of_attached
+from analytics_platform.lake.catalog import files_of_attached
 from analytics_platform.lake.lake import open_duckdb
 from analytics_platform.lake.sql import identifier, literal
 from analytics_platform.release.log import Release
@@ -32,15 +35,15 @@ class ReleasedProduct:
 
     def __init__(self, release: Release, store: FileStore) -> None:
         self.release = release
-        self.connection = open_duckdb()
+        self._schema = f"{identifier(release.product)}.{identifier(release.product)}"
+        # Without the SQLite extension, which opens any file whatever DuckDB forbids (`sealed`).
+        self.connection = open_duckdb(["ducklake"])
         try:
             path = store.path(release.catalog.sha256, release.catalog.name)
             self.connection.execute(
                 f"ATTACH {literal(f'ducklake:{path}')} AS {identifier(release.product)} (READ_ONLY)"
             )
-            self.connection.execute(
-                f"USE {identifier(release.product)}.{identifier(release.product)}"
-            )
+            self.connection.execute(f"USE {self._schema}")
         except BaseException:
             self.connection.close()
             raise
@@ -60,10 +63,25 @@ class ReleasedProduct:
                 f"Release {self.release.number} of {self.release.product} has no table "
                 f"{table!r}; it has: {', '.join(tables)}."
             )
-        return self.connection.table(
-            f"{identifier(self.release.product)}.{identifier(self.release.product)}."
-            f"{identifier(table)}"
-        ).pl(lazy=True)  # pyright: ignore[reportReturnType]
+        relation = f"FROM {self._schema}.{identifier(table)}"
+
+        def source(
+            columns: list[str] | None,
+            predicate: pl.Expr | None,
+            rows: int | None,
+            batch_rows: int | None,
+        ) -> Iterator[pl.DataFrame]:
+            # A cursor for each: Polars runs the scans of one query at once, and a connection does
+            # one thing at a time.
+            with closing(self.connection.cursor()) as cursor:
+                frame: pl.LazyFrame = cursor.sql(relation).pl(lazy=True)  # pyright: ignore[reportAssignmentType]
+                frame = frame if rows is None else frame.head(rows)
+                frame = frame if predicate is None else frame.filter(predicate)
+                frame = frame if columns is None else frame.select(columns)
+                yield from frame.collect_batches(chunk_size=batch_rows)
+
+        schema = self.connection.sql(f"{relation} LIMIT 0").pl().schema
+        return register_io_source(source, schema=schema, is_pure=True)
 
     def tables(self) -> list[str]:
         """The names of its tables and views."""
@@ -75,12 +93,14 @@ class ReleasedProduct:
         return [name for (name,) in rows]
 
     def sealed(self) -> ReleasedProduct:
-        """The same, with access to every other file and every setting switched off."""
-        files = files_of_attached(self.connection, self.release.product)
-        folders = {data_folder(path) for path in files}
-        self.connection.execute(
-            f"SET allowed_directories = [{', '.join(literal(path) for path in sorted(folders))}]"
-        )
+        """The same, for the statements of strangers: it reads the release's files and no others.
+
+        Settings are locked. Give it statements by `query`, which lets through those that read.
+        """
+        files = sorted(files_of_attached(self.connection, self.release.product))
+        self.connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
+        self.connection.execute("SET autoinstall_known_extensions = false")
+        self.connection.execute("SET autoload_known_extensions = false")
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET lock_configuration = true")
         return self

@@ -16,6 +16,7 @@ from analytics_platform.lake import (
     WriteRecord,
     records,
 )
+from analytics_platform.lake.schema_change import columns_of
 from analytics_platform.lake.sql import identifier, literal, table_name
 from analytics_platform.release.gate import Verdict, judge
 from analytics_platform.release.log import Decision, Release, ReleaseLog, account, now
@@ -220,9 +221,28 @@ def _put_back(
         if kinds.get("lake") != "BASE TABLE":
             continue
         name, quoted = table_name(product, table), identifier(column)
+        source = f"{RELEASED}.{identifier(product)}.{identifier(table)}"
+        if RELEASED in kinds:
+            _require_same_columns(
+                f"{product}.{table}", columns_of(con, name), columns_of(con, source)
+            )
         con.execute(f"DELETE FROM {name} WHERE {quoted} IN ({keys})")
         if RELEASED in kinds:
-            source = f"{RELEASED}.{identifier(product)}.{identifier(table)}"
             con.execute(
                 f"INSERT INTO {name} BY NAME SELECT * FROM {source} WHERE {quoted} IN ({keys})"
             )
+
+
+def _require_same_columns(table: str, now: Mapping[str, str], then: Mapping[str, str]) -> None:
+    """The rows put back would otherwise not be the released ones: cut, cast or null."""
+    differing = [
+        f"{name} ({then.get(name, 'absent')} in the release, {now.get(name, 'absent')} now)"
+        for name in sorted(now.keys() | then.keys())
+        if now.get(name) != then.get(name)
+    ]
+    if differing:
+        raise LakeError(
+            f"Putting back {table}: its columns are no longer those of the release: "
+            f"{', '.join(differing)}. Nothing was changed. Mend the partitions and materialise "
+            "them instead, or roll the release back and build on that."
+        )

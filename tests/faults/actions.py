@@ -41,22 +41,19 @@ R = TypeVar("R")
 
 
 @contextmanager
-def quick_connections() -> Iterator[None]:
-    """DuckDB on one thread, without checking its extensions' signatures, while the block lasts.
+def one_thread() -> Iterator[None]:
+    """DuckDB on one thread while the block lasts.
 
     With several threads the number of steps differs from run to run: how often SQLite's shared
     memory is made anew depends on who reads first.
-
-    Checking them costs 0.25 s of every connection, of which a test of a thousand kills opens ten
-    thousand; they were installed from locked packages, and what is tested does not depend on it.
     """
     connect = duckdb.connect
 
-    def quick(database: str = ":memory:", **options: Any) -> duckdb.DuckDBPyConnection:
-        config = {"allow_unsigned_extensions": "true", "threads": 1, **options.pop("config", {})}
+    def with_one(database: str = ":memory:", **options: Any) -> duckdb.DuckDBPyConnection:
+        config = {"threads": 1, **options.pop("config", {})}
         return connect(database, config=config, **options)
 
-    duckdb.connect = quick
+    duckdb.connect = with_one
     try:
         yield
     finally:
@@ -66,7 +63,7 @@ def quick_connections() -> Iterator[None]:
 def _action(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def act(*args: P.args, **kwargs: P.kwargs) -> R:
-        with quick_connections():
+        with one_thread():
             return function(*args, **kwargs)
 
     return act

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.actions import PRODUCT, lake_of, quick_connections
+from tests.faults.actions import PRODUCT, lake_of, one_thread
 from tests.faults.installation import (
     D1,
     D2,
@@ -41,7 +41,7 @@ refused_operations = pytest.mark.parametrize("operation", REFUSED, ids=lambda on
 
 @pytest.fixture(scope="module")
 def stepper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stepper]:
-    with quick_connections(), Stepper(tmp_path_factory.mktemp("stepper"), PRELOAD) as started:
+    with one_thread(), Stepper(tmp_path_factory.mktemp("stepper"), PRELOAD) as started:
         yield started
 
 
@@ -118,11 +118,6 @@ def test_a_small_disk_that_fills_up_loses_nothing(stepper: Stepper, small_disk: 
     assert large(installation) == {**written, refused[1]["day"]: again.result}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Upkeep merges small files first, which takes room; when that fails, it ends before it "
-    "removes what nothing refers to, so a disk that is almost full stays so.",
-)
 def test_upkeep_frees_a_disk_that_is_almost_full(stepper: Stepper, small_disk: Path) -> None:
     installation = Installation(stepper, small_disk)
     before = prepare(installation)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.actions import quick_connections
+from tests.faults.actions import one_thread
 from tests.faults.installation import OPERATIONS, PRELOAD, Operation
 from tests.faults.stepper import Scoreboard, Stepper
 from tests.faults.sweep import Sweep, kind, lasting, sample, shown_board
@@ -25,7 +25,7 @@ every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda on
 
 @pytest.fixture(scope="module")
 def stepper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stepper]:
-    with quick_connections(), Stepper(tmp_path_factory.mktemp("stepper"), PRELOAD) as started:
+    with one_thread(), Stepper(tmp_path_factory.mktemp("stepper"), PRELOAD) as started:
         yield started
 
 

@@ -87,7 +87,6 @@ def test_a_file_that_changed_meanwhile_is_not_kept(store: FileStore, tmp_path: P
     assert files_below(store.root) == []
 
 
-@pytest.mark.xfail(strict=True, reason="`put_file` trusts the size of what the store has already")
 @pytest.mark.parametrize("case", ["source-changed", "store-damaged"])
 def test_equal_size_is_not_taken_for_equal_content(
     store: FileStore, tmp_path: Path, case: str

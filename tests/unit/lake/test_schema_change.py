@@ -170,9 +170,6 @@ def test_a_lossless_change_keeps_every_value(
     assert repr(back) == repr(stays)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`replace` takes another case of a name for a new column, and drops values"
-)
 def test_another_case_of_a_column_keeps_the_values_that_stay(
     lake: Lake, table: str, put: Named
 ) -> None:
@@ -207,7 +204,6 @@ def test_types_that_the_files_would_round_are_refused(kind: str) -> None:
         require_exact("p.t", {"day": "DATE", "value": kind})
 
 
-@pytest.mark.xfail(strict=True, reason="pyarrow's own error comes before the platform's")
 def test_a_frame_of_128_bits_is_refused_in_words(put: Named) -> None:
     with pytest.raises(SchemaChangedError, match="value HUGEINT"):
         put(frame(FIRST, 2**100, kind=pl.Int128), FIRST)

@@ -151,9 +151,6 @@ def test_a_later_result_of_either_scope_counts(lake: Lake) -> None:
     assert {problem.partitions for problem in verdict(lake).problems} == {(DAY, OTHER)}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="results of one snapshot are told apart by the order of a set of strings"
-)
 def test_of_two_results_on_one_state_the_one_that_failed_counts(lake: Lake) -> None:
     days = [f"2013-02-{n:02d}" for n in range(1, 29)]
     write(lake, frame(FIRST, 1), FIRST)

@@ -84,9 +84,6 @@ def test_a_scan_is_lazy_and_equals_sql(reader: ReleasedProduct) -> None:
     assert filtered.collect()["value"].to_list() == [1, 2]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Polars runs both scans at once, on the reader's one connection"
-)
 def test_two_scans_are_joined(reader: ReleasedProduct) -> None:
     scan = reader.scan("t")
     large = reader.scan("t").filter(pl.col("value") > 1)
@@ -95,7 +92,6 @@ def test_two_scans_are_joined(reader: ReleasedProduct) -> None:
     assert found == [2] * 10
 
 
-@pytest.mark.xfail(strict=True, reason="`connection.table` knows no views, which `tables` lists")
 def test_a_view_is_scanned_like_a_table(reader: ReleasedProduct) -> None:
     assert reader.scan("large").collect()["value"].sort().to_list() == [2, 3]
 
@@ -194,14 +190,6 @@ def test_a_query_gives_a_frame(reader: ReleasedProduct) -> None:
     assert query(reader, "WITH x AS (FROM t) SELECT max(day) FROM x").rows() == [(SECOND,)]
 
 
-def leaks(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
-SQLITE = leaks("the SQLite extension opens files past DuckDB's own restrictions")
-FOLDER = leaks("the whole data folder is allowed, for reading and for writing")
-
-
 @pytest.mark.parametrize(
     "statement",
     [
@@ -218,18 +206,13 @@ FOLDER = leaks("the whole data folder is allowed, for reading and for writing")
         pytest.param("LOAD httpfs", id="load"),
         pytest.param("DELETE FROM t", id="delete"),
         pytest.param("FROM read_parquet('{other_lake}/**/*.parquet')", id="data-of-another-lake"),
-        pytest.param("FROM read_parquet('{data}/q/**/*.parquet')", id="data-of-another-product",
-                     marks=FOLDER),
-        pytest.param("COPY (SELECT 1 AS n) TO '{data}/x.parquet'", id="write-beside-the-data",
-                     marks=FOLDER),
-        pytest.param("ATTACH '{data}/x.duckdb' AS x", id="attach-beside-the-data", marks=FOLDER),
-        pytest.param("ATTACH 'ducklake:sqlite:{catalog}' AS x", id="attach-the-lake",
-                     marks=SQLITE),
-        pytest.param("ATTACH 'sqlite:{catalog}' AS x", id="attach-its-catalog", marks=SQLITE),
-        pytest.param("FROM sqlite_scan('{catalog}', 'ducklake_table')", id="scan-its-catalog",
-                     marks=SQLITE),
-        pytest.param("ATTACH 'ducklake:sqlite:{other_catalog}' AS x", id="attach-another-lake",
-                     marks=SQLITE),
+        pytest.param("FROM read_parquet('{data}/q/**/*.parquet')", id="data-of-another-product"),
+        pytest.param("COPY (SELECT 1 AS n) TO '{data}/x.parquet'", id="write-beside-the-data"),
+        pytest.param("ATTACH '{data}/x.duckdb' AS x", id="attach-beside-the-data"),
+        pytest.param("ATTACH 'ducklake:sqlite:{catalog}' AS x", id="attach-the-lake"),
+        pytest.param("ATTACH 'sqlite:{catalog}' AS x", id="attach-its-catalog"),
+        pytest.param("FROM sqlite_scan('{catalog}', 'ducklake_table')", id="scan-its-catalog"),
+        pytest.param("ATTACH 'ducklake:sqlite:{other_catalog}' AS x", id="attach-another-lake"),
     ],
 )  # fmt: skip
 def test_a_sealed_reader_reaches_nothing_else(

@@ -154,7 +154,6 @@ def test_without_a_release_nothing_is_put_back(lake: Lake, store: FileStore) -> 
         pytest.param(frame(FIRST, 5).with_columns(more=pl.lit(1)), id="column-added"),
     ],
 )
-@pytest.mark.xfail(strict=True, reason="a changed table is filled all the same, or DuckDB raises")
 def test_a_table_with_other_columns_by_now_is_refused(
     lake: Lake, store: FileStore, now: pl.DataFrame
 ) -> None:
