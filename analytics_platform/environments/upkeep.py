@@ -62,6 +62,8 @@ def keep_up(lake: Lake, store: FileStore, retention: dt.timedelta) -> Freed:
         store: The store of files, which all environments share.
         retention: How long snapshots, and files that nothing refers to, are kept.
     """
+    if not lake.exists:
+        return Freed(0, 0, 0, 0, 0, 0)
     before = dt.datetime.now(dt.UTC) - retention
     # Removing comes first: merging takes room, and the disk may be full.
     with (
