@@ -96,7 +96,7 @@ def clone(source: Lake, target: Lake, *, replace: bool = False) -> Origin:
                 "Give --replace to put the clone in its place."
             )
         place = target.new_place()
-        copy_catalog(source, place)
+        copy_catalog(source.catalog, place)
         snapshot = source.snapshot()
         bases: dict[str, Base] = {}
         for product in products_with_releases(source):

@@ -11,7 +11,7 @@ import duckdb
 from analytics_platform.lake import Lake
 from analytics_platform.lake.catalog import table_files, view_definitions
 from analytics_platform.lake.compare import Measure, RowDifference, measures, row_difference
-from analytics_platform.lake.lake import open_duckdb
+from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.schema_change import columns_of
 from analytics_platform.lake.sql import identifier
 
@@ -55,7 +55,10 @@ def diff(
         product: The product.
         keys: Per table, the columns that identify a row.
     """
-    files_first, files_second = table_files(first, product), table_files(second, product)
+    files_first, files_second = (
+        table_files(first.catalog, product),
+        table_files(second.catalog, product),
+    )
     found: list[TableDiff] = []
     with both(first, second) as con:
         after, before = _relations(con, "first", product), _relations(con, "second", product)

@@ -111,29 +111,22 @@ def environments_beside(lake: Lake) -> list[Lake]:
 
 def _compact(lake: Lake, store: FileStore, before: dt.datetime) -> tuple[int, int]:
     """Merge small files and expire snapshots; gives files merged and snapshots expired."""
-    with lake.writing("merge small files and expire snapshots"):
+    with lake.writer("merge small files and expire snapshots") as con:
         kept_from = _oldest_needed_snapshot(lake, store)
-        con = lake.connect()
-        try:
-            merged = sum(
-                row[2]
-                for row in con.execute("CALL ducklake_merge_adjacent_files('lake')").fetchall()
-            )
-            old = [
-                str(row[0])
-                for row in con.execute(
-                    "SELECT snapshot_id FROM lake.snapshots() "
-                    "WHERE snapshot_time < ?::TIMESTAMPTZ AND snapshot_id < ? "
-                    "AND snapshot_id < (SELECT id FROM lake.current_snapshot())",
-                    [before, kept_from],
-                ).fetchall()
-            ]
-            if old:
-                con.execute(
-                    f"CALL ducklake_expire_snapshots('lake', versions => [{', '.join(old)}])"
-                )
-        finally:
-            con.close()
+        merged = sum(
+            row[2] for row in con.execute("CALL ducklake_merge_adjacent_files('lake')").fetchall()
+        )
+        old = [
+            str(row[0])
+            for row in con.execute(
+                "SELECT snapshot_id FROM lake.snapshots() "
+                "WHERE snapshot_time < ?::TIMESTAMPTZ AND snapshot_id < ? "
+                "AND snapshot_id < (SELECT id FROM lake.current_snapshot())",
+                [before, kept_from],
+            ).fetchall()
+        ]
+        if old:
+            con.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{', '.join(old)}])")
     return merged, len(old)
 
 
@@ -232,14 +225,17 @@ def _remove_drafts(lake: Lake) -> None:
 def _remove_data(lake: Lake, needed: set[str], before: dt.datetime) -> tuple[int, int, int]:
     """Remove data files that nothing names; gives files, bytes and whole lakes."""
     removed, freed, lakes = 0, 0, 0
-    for place in sorted((lake.folder / "lakes").iterdir()):
-        for path in list(_files_below(place.resolve() / "data")):
+    for place in sorted((lake.folder.resolve() / "lakes").iterdir()):
+        given_up = place != lake.place
+        if given_up and not _is_older(place, before):
+            # A reader that opened it before it was replaced may read it still.
+            continue
+        for path in list(_files_below(place / "data")):
             if str(path) not in needed and _is_older(path, before):
                 freed += path.stat().st_size
                 path.unlink()
                 removed += 1
-        replaced = place.resolve() != lake.place and _is_older(place / "catalog.sqlite", before)
-        if replaced and not any(True for _ in _files_below(place / "data")):
+        if given_up and not any(True for _ in _files_below(place / "data")):
             shutil.rmtree(place)
             lakes += 1
     return removed, freed, lakes

@@ -10,14 +10,17 @@ from __future__ import annotations
 import datetime as dt
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import duckdb
 
+from analytics_platform.lake import backup
+from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.errors import LakeError
-from analytics_platform.lake.lake import Lake, open_duckdb
 from analytics_platform.lake.sql import identifier, literal
 
 FORMAT = "1.0"
@@ -47,14 +50,14 @@ _ABSOLUTE = """
     || file.path"""
 
 
-def freeze(lake: Lake, schema: str, snapshot: int, target: Path) -> None:
+def freeze(catalog: Path, schema: str, snapshot: int, target: Path) -> None:
     """Write a catalog that holds one schema at one snapshot and nothing else.
 
     It is a DuckDB file that any DuckDB with the `ducklake` extension attaches read-only. It names
     the lake's own data files, so it is small, and it never changes.
 
     Args:
-        lake: The lake.
+        catalog: The lake's catalog.
         schema: The schema to keep.
         snapshot: The snapshot to keep.
         target: The file to write; must not exist.
@@ -62,15 +65,14 @@ def freeze(lake: Lake, schema: str, snapshot: int, target: Path) -> None:
     Raises:
         LakeError: If the catalog has another format, or a table of the schema keeps rows in it.
     """
-    with closing(open_duckdb()) as con:
-        con.execute(f"ATTACH {literal(f'sqlite:{lake.catalog}')} AS origin (READ_ONLY)")
+    with _attached(catalog) as con:
         metadata = dict(
-            con.execute("SELECT key, value FROM origin.ducklake_metadata WHERE scope IS NULL")
+            con.execute("SELECT key, value FROM catalog.ducklake_metadata WHERE scope IS NULL")
             .fetchall()
         )  # fmt: skip
         if metadata["version"] != FORMAT:
             raise LakeError(
-                f"Freezing {lake.catalog}: its format is {metadata['version']}, expected {FORMAT}."
+                f"Freezing {catalog}: its format is {metadata['version']}, expected {FORMAT}."
             )
         _require_no_inlined_rows(con, schema)
         # DuckLake makes the tables itself, with the types that a DuckDB file has. Small blocks,
@@ -93,7 +95,7 @@ def freeze(lake: Lake, schema: str, snapshot: int, target: Path) -> None:
             if table not in _LEFT_OUT and columns:
                 names = ", ".join(identifier(name) for name in columns)
                 con.execute(
-                    f"INSERT INTO frozen.{table} ({names}) SELECT {names} FROM origin.{table} "
+                    f"INSERT INTO frozen.{table} ({names}) SELECT {names} FROM catalog.{table} "
                     f"WHERE {_condition(table, columns, snapshot, kept)}"
                 )
         # What a snapshot changed names tables of whatever product wrote last.
@@ -106,22 +108,25 @@ def freeze(lake: Lake, schema: str, snapshot: int, target: Path) -> None:
         con.execute("DETACH frozen")
 
 
-def copy_catalog(source: Lake, place: Path) -> None:
-    """Write a copy of a lake's catalog into another place, without copying data.
+def copy_catalog(catalog: Path, place: Path) -> None:
+    """Write a copy of a catalog into a lake's place, without copying data.
 
     The copy names the origin's files where they lie and puts its own into its own folder. The
-    caller holds the source's turn.
+    caller holds the origin's turn.
 
     Args:
-        source: The lake to copy.
+        catalog: The catalog to copy.
         place: A folder from `Lake.new_place`.
     """
     target = place / "catalog.sqlite"
-    with (
-        closing(sqlite3.connect(f"file:{source.catalog}?mode=ro", uri=True)) as origin,
-        closing(sqlite3.connect(target)) as copy,
-    ):
-        origin.backup(copy)
+    done = subprocess.run(
+        [sys.executable, "-I", backup.__file__, str(catalog), str(target)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise LakeError(f"Copying {catalog} to {target}: {done.stderr.strip()}")
+    # Nobody else has opened the copy yet, so this copy of SQLite may (see `backup`).
+    with closing(sqlite3.connect(target)) as copy:
         for table in _FILE_TABLES:
             copy.execute(
                 f"UPDATE {table} AS file SET path = (SELECT {_ABSOLUTE.format(m='')} "
@@ -139,36 +144,33 @@ def copy_catalog(source: Lake, place: Path) -> None:
 
 
 def referenced_files(catalog: Path) -> set[str]:
-    """The absolute path of every data and delete file that an SQLite catalog names.
+    """The absolute path of every data and delete file that a lake's catalog names.
 
     Those of snapshots that were not expired yet count; those that wait to be deleted do not.
     """
-    with _sqlite(catalog) as con:
-        return {path for table in _FILE_TABLES for (path,) in con.execute(_all_files(table, ""))}
+    with _attached(catalog) as con:
+        return _files(con, "catalog.")
 
 
 def scheduled_files(catalog: Path) -> set[str]:
     """The absolute path of every file that a catalog has done with and not forgotten."""
-    with _sqlite(catalog) as con:
-        return {
-            path
-            for (path,) in con.execute(
-                "SELECT CASE WHEN path_is_relative THEN "
-                "(SELECT value FROM ducklake_metadata WHERE key = 'data_path') ELSE '' END || path "
-                "FROM ducklake_files_scheduled_for_deletion"
-            )
-        }
+    with _attached(catalog) as con:
+        rows = con.execute(
+            "SELECT CASE WHEN path_is_relative THEN "
+            "(SELECT value FROM catalog.ducklake_metadata WHERE key = 'data_path') ELSE '' END "
+            "|| path FROM catalog.ducklake_files_scheduled_for_deletion"
+        ).fetchall()
+    return {path for (path,) in rows}
 
 
 def forget_scheduled(catalog: Path, before: dt.datetime) -> None:
     """Strike off what a catalog has done with since before a moment. The caller holds the turn."""
-    with closing(sqlite3.connect(catalog, timeout=30)) as con:
+    with _attached(catalog, read_only=False) as con:
         con.execute(
-            "DELETE FROM ducklake_files_scheduled_for_deletion "
-            "WHERE datetime(substr(schedule_start, 1, 19)) < datetime(?)",
-            [before.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")],
+            "DELETE FROM catalog.ducklake_files_scheduled_for_deletion "
+            "WHERE schedule_start::TIMESTAMPTZ < ?::TIMESTAMPTZ",
+            [before],
         )
-        con.commit()
 
 
 def files_of_frozen(catalog: Path) -> set[str]:
@@ -182,29 +184,29 @@ def files_of_attached(con: duckdb.DuckDBPyConnection, alias: str) -> set[str]:
     return _files(con, identifier(f"__ducklake_metadata_{alias}") + ".")
 
 
-def table_files(lake: Lake, schema: str) -> dict[str, frozenset[str]]:
+def table_files(catalog: Path, schema: str) -> dict[str, frozenset[str]]:
     """The data and delete files that each table of a schema is made of now.
 
     Equal sets mean equal rows, in any clone of the same lake: files never change. Views have none.
     """
+    of_schema = (
+        "JOIN catalog.ducklake_schema sch USING (schema_id) WHERE sch.schema_name = ? "
+        "AND tab.end_snapshot IS NULL AND sch.end_snapshot IS NULL"
+    )
     found: dict[str, set[str]] = {}
-    with _sqlite(lake.catalog) as con:
-        for name, _table_id in con.execute(
-            "SELECT tab.table_name, tab.table_id FROM ducklake_table tab "
-            "JOIN ducklake_schema sch USING (schema_id) WHERE sch.schema_name = ? "
-            "AND tab.end_snapshot IS NULL AND sch.end_snapshot IS NULL",
-            [schema],
-        ):
+    with _attached(catalog) as con:
+        tables = con.execute(
+            f"SELECT tab.table_name FROM catalog.ducklake_table tab {of_schema}", [schema]
+        ).fetchall()
+        for (name,) in tables:
             found[name] = set()
         for table in _FILE_TABLES:
             rows = con.execute(
-                f"SELECT tab.table_name, {_ABSOLUTE.format(m='')} FROM {table} file "
-                "JOIN ducklake_table tab USING (table_id) "
-                "JOIN ducklake_schema sch USING (schema_id) WHERE sch.schema_name = ? "
-                "AND tab.end_snapshot IS NULL AND sch.end_snapshot IS NULL "
-                "AND file.end_snapshot IS NULL",
+                f"SELECT tab.table_name, {_ABSOLUTE.format(m='catalog.')} "
+                f"FROM catalog.{table} file JOIN catalog.ducklake_table tab USING (table_id) "
+                f"{of_schema} AND file.end_snapshot IS NULL",
                 [schema],
-            )
+            ).fetchall()
             for name, path in rows:
                 found[name].add(path)
     return {name: frozenset(paths) for name, paths in found.items()}
@@ -261,8 +263,11 @@ def last_changes(con: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:
 
 
 @contextmanager
-def _sqlite(catalog: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"file:{catalog}?mode=ro", uri=True, timeout=30)) as con:
+def _attached(catalog: Path, *, read_only: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the tables of an SQLite catalog attached as `catalog`."""
+    with closing(open_duckdb()) as con:
+        mode = " (READ_ONLY)" if read_only else ""
+        con.execute(f"ATTACH {literal(f'sqlite:{catalog}')} AS catalog{mode}")
         yield con
 
 
@@ -285,14 +290,14 @@ def _all_files(table: str, m: str) -> str:
 def _require_no_inlined_rows(con: duckdb.DuckDBPyConnection, schema: str) -> None:
     tables = con.execute(
         "SELECT tab.table_name, inlined.table_name "
-        "FROM origin.ducklake_inlined_data_tables inlined "
-        "JOIN origin.ducklake_table tab USING (table_id) "
-        "JOIN origin.ducklake_schema sch USING (schema_id) "
+        "FROM catalog.ducklake_inlined_data_tables inlined "
+        "JOIN catalog.ducklake_table tab USING (table_id) "
+        "JOIN catalog.ducklake_schema sch USING (schema_id) "
         "WHERE sch.schema_name = ? AND tab.end_snapshot IS NULL",
         [schema],
     ).fetchall()
     for table, inlined in tables:
-        if con.execute(f"SELECT 1 FROM origin.{identifier(inlined)} LIMIT 1").fetchone():
+        if con.execute(f"SELECT 1 FROM catalog.{identifier(inlined)} LIMIT 1").fetchone():
             raise LakeError(
                 f"Freezing {schema}: table {table} keeps rows in the catalog. Was "
                 "data_inlining_row_limit changed? Set it to 0 and materialise the asset again."
@@ -308,20 +313,20 @@ def _kept(con: duckdb.DuckDBPyConnection, schema: str, snapshot: int) -> dict[st
 
     def named(*names: str) -> str:
         return ids(
-            f"SELECT schema_id FROM origin.ducklake_schema WHERE {visible} "
+            f"SELECT schema_id FROM catalog.ducklake_schema WHERE {visible} "
             f"AND schema_name IN ({', '.join(map(literal, names))})"
         )
 
     # An attached catalog needs its schema `main`, not what somebody made there.
     schemas, own = named("main", schema), named(schema)
     tables = ids(
-        f"SELECT table_id FROM origin.ducklake_table WHERE {visible} AND schema_id IN ({own})"
+        f"SELECT table_id FROM catalog.ducklake_table WHERE {visible} AND schema_id IN ({own})"
     )
     views = ids(
-        f"SELECT view_id FROM origin.ducklake_view WHERE {visible} AND schema_id IN ({own})"
+        f"SELECT view_id FROM catalog.ducklake_view WHERE {visible} AND schema_id IN ({own})"
     )
     files = ids(
-        f"SELECT data_file_id FROM origin.ducklake_data_file WHERE {visible} "
+        f"SELECT data_file_id FROM catalog.ducklake_data_file WHERE {visible} "
         f"AND table_id IN ({tables})"
     )
     return {"schema_id": schemas, "table_id": tables, "view_id": views, "data_file_id": files,
@@ -331,7 +336,7 @@ def _kept(con: duckdb.DuckDBPyConnection, schema: str, snapshot: int) -> dict[st
 def _shared_columns(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     found = con.execute(
         "SELECT column_name FROM duckdb_columns() "
-        "WHERE database_name IN ('origin', 'frozen') AND table_name = ? "
+        "WHERE database_name IN ('catalog', 'frozen') AND table_name = ? "
         "GROUP BY column_name HAVING count(*) = 2 ORDER BY ALL",
         [table],
     ).fetchall()

@@ -7,10 +7,12 @@ writing takes turns: a file lock is held while a transaction writes, and never w
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,8 @@ import duckdb
 import polars as pl
 
 from analytics_platform.lake import records
+from analytics_platform.lake.catalog import files_of_attached
+from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.errors import LakeError
 from analytics_platform.lake.schema_change import (
     SchemaChange,
@@ -30,7 +34,8 @@ from analytics_platform.lake.sql import identifier, literal, table_name
 from analytics_platform.lake.turn import Turn
 from analytics_platform.settings import Settings
 
-EXTENSIONS = ("sqlite_scanner", "ducklake")
+logger = logging.getLogger(__name__)
+
 BUSY_TIMEOUT = "META_BUSY_TIMEOUT 30000"
 # Set once, when the catalog is made: it stays with the file, and a reader may not set it.
 # Beside a busy writer, readers do not wait for it (docs/adr/0002).
@@ -39,40 +44,6 @@ JOURNAL_MODE = "META_JOURNAL_MODE 'WAL'"
 # thousands. Products have none there, because a release is a copy of the catalog in another
 # format, and DuckLake 1.0 cannot read rows that were copied along.
 INLINED_OPS_ROWS = 1000
-
-
-@cache
-def install_extensions() -> None:
-    """Put the DuckDB extensions that came as Python packages where DuckDB looks for them.
-
-    They are loaded once, and DuckDB verifies their signatures. Nothing is fetched from a network.
-    """
-    import duckdb_extensions
-
-    with closing(duckdb.connect()) as con:
-        for extension in EXTENSIONS:
-            duckdb_extensions.import_extension(extension)
-            con.load_extension(extension)
-
-
-def open_duckdb(extensions: Sequence[str] = EXTENSIONS) -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own, in memory, with the lake's extensions and UTC.
-
-    Args:
-        extensions: Those of `EXTENSIONS` to load; a frozen catalog needs `ducklake` only.
-    """
-    install_extensions()
-    # Verified once in this process, by `install_extensions`; verifying takes 0.3 s, and every
-    # connection would do it again.
-    con = duckdb.connect(config={"allow_unsigned_extensions": True})
-    try:
-        for extension in extensions:
-            con.load_extension(extension)
-        con.execute("SET TimeZone = 'UTC'")
-    except BaseException:
-        con.close()
-        raise
-    return con
 
 
 @dataclass(frozen=True)
@@ -289,14 +260,30 @@ class Lake:
         Args:
             purpose: What is being written; a waiting writer is told.
         """
+        with self.writer(purpose) as con:
+            con.execute("BEGIN")
+            yield Transaction(con, current_snapshot(con) + 1)
+            con.execute("COMMIT")
+
+    @contextmanager
+    def writer(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that may write, in the lake's only turn; closed afterwards.
+
+        When the block raises, what was not committed is rolled back, and the files it was written
+        to are removed: where the disk was full, there is room again.
+
+        Args:
+            purpose: What is being written; a waiting writer is told.
+        """
         with self.writing(purpose):
+            began = time.time()
             con = self.connect()
             try:
-                con.execute("BEGIN")
-                yield Transaction(con, current_snapshot(con) + 1)
-                con.execute("COMMIT")
+                yield con
+            except BaseException:
+                self._remove_unfinished(con, began)
+                raise
             finally:
-                # Closing rolls back what was not committed.
                 con.close()
 
     @contextmanager
@@ -322,10 +309,26 @@ class Lake:
 
     def put_in_force(self, place: Path) -> None:
         """Make a complete lake the environment's, in one step. The caller holds the turn."""
+        if self.exists:
+            # Upkeep counts the retention of what is given up from here.
+            os.utime(self.place)
         link = self.folder / f".lake-{place.name}"
         link.unlink(missing_ok=True)
         link.symlink_to(place.relative_to(self.folder.resolve()))
         os.replace(link, self.folder / "lake")  # noqa: PTH105 - the one call that is atomic
+
+    def _remove_unfinished(self, con: duckdb.DuckDBPyConnection, began: float) -> None:
+        """Remove the data files written since a moment that the catalog does not name."""
+        try:
+            with suppress(duckdb.TransactionException):  # where the block had begun none
+                con.execute("ROLLBACK")
+            named = files_of_attached(con, "lake")
+            for path in self.data.rglob("*.parquet"):
+                if path.stat().st_mtime >= began and str(path) not in named:
+                    path.unlink()
+        except (duckdb.Error, OSError) as error:
+            # The failure itself is what the caller must hear of.
+            logger.warning("What a failed write left is for upkeep to remove: %s", error)
 
     def _create(self) -> None:
         """Make the catalog and the platform's own tables, once, however many ask at once."""

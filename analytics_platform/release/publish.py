@@ -254,7 +254,7 @@ def _require_pinned(store: FileStore, product: str, address: FileAddress) -> Non
 def _freeze(lake: Lake, store: FileStore, product: str, snapshot: int) -> FileAddress:
     with tempfile.TemporaryDirectory(prefix="ap-freeze-") as folder:
         frozen = Path(folder) / "frozen.ducklake"
-        freeze(lake, product, snapshot, frozen)
+        freeze(lake.catalog, product, snapshot, frozen)
         stored = store.put(frozen.read_bytes(), f"{product}-{snapshot}.ducklake")
     return FileAddress.of(stored)
 

@@ -17,7 +17,7 @@ from polars.io.plugins import register_io_source
 
 from analytics_platform.lake import FileStore, LakeError
 from analytics_platform.lake.catalog import files_of_attached
-from analytics_platform.lake.lake import open_duckdb
+from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.sql import identifier, literal
 from analytics_platform.release.log import Release
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from analytics_platform.lake import FileStore, Lake
 from analytics_platform.lake.compare import row_difference
-from analytics_platform.lake.lake import open_duckdb
+from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.schema_change import columns_of
 from analytics_platform.lake.sql import identifier, literal
 from analytics_platform.release.log import Release, ReleaseLog

@@ -28,7 +28,7 @@ from tests.faults.installation import (
 from tests.faults.stepper import Scoreboard, Stepper
 from tests.faults.sweep import NO_SPACE, Sweep, sample, shown_board
 
-SAMPLED = 10
+SAMPLED = 4
 REFUSED = [one for one in OPERATIONS if one.name in {"write", "release"}]
 
 SMALL_MEGABYTES = 16

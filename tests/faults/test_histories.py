@@ -45,7 +45,7 @@ from analytics_platform.lake import (
     Transaction,
     WriteRecord,
 )
-from analytics_platform.lake.lake import open_duckdb
+from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.release import (
     GateRefusedError,
@@ -782,7 +782,7 @@ def test_a_history_that_matters(name: str) -> None:
 
 
 SHORT = settings(
-    max_examples=10,
+    max_examples=6,
     stateful_step_count=15,
     deadline=None,
     derandomize=True,

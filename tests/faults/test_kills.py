@@ -18,7 +18,7 @@ from tests.faults.stepper import Scoreboard, Stepper
 from tests.faults.sweep import Sweep, kind, lasting, sample, shown_board
 
 # Of each operation, in the tests of every day; the others are tried by `make test-all`.
-SAMPLED = 10
+SAMPLED = 4
 
 every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 

@@ -211,7 +211,7 @@ def test_a_publish_that_a_rollback_overtakes_does_not_undo_it(
     assert (made.release.number, made.is_new) == (3, True)
 
 
-@pytest.mark.slow
+@pytest.mark.load
 def test_a_rollback_that_races_with_a_publish_is_not_undone(race: Race) -> None:
     """Wherever in the publish the rollback comes, what it put back is served after both."""
     log = work.log_in(race.root)
@@ -250,7 +250,13 @@ def decisions_hold(race: Race) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("with_rollbacks", [False, True], ids=["releases", "rollbacks"])
+@pytest.mark.parametrize(
+    "with_rollbacks",
+    [
+        pytest.param(False, id="releases", marks=pytest.mark.load),
+        pytest.param(True, id="rollbacks"),
+    ],
+)
 def test_readers_never_fail_and_never_see_half(race: Race, with_rollbacks: bool) -> None:
     """Writers, publisher, upkeep, clones and readers at once, and everything adds up after."""
     lake, store = work.lake_in(race.root), work.store_in(race.root)

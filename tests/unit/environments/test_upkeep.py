@@ -157,6 +157,22 @@ def test_an_open_reader_within_the_retention_finds_its_files(lake: Lake, store: 
         assert con.execute("SELECT value FROM lake.p.t").fetchall() == [(1,)]
 
 
+def test_a_lake_that_was_given_up_stays_for_the_retention(lake: Lake, store: FileStore) -> None:
+    staging = Lake(lake.folder.parent / "staging")
+    write(staging, frame(FIRST, 7), FIRST)
+    age(staging.folder)
+    release(lake, store, 1)
+    with staging.reader() as con:
+        clone(lake, staging, replace=True)
+        kept = keep_up(staging, store, WEEK)
+        assert (kept.data_files, kept.lakes) == (0, 0), "its files are old, but were in use"
+        assert con.execute("SELECT value FROM lake.p.t").fetchall() == [(7,)]
+    time.sleep(0.05)
+    done = keep_up(staging, store, NOW)
+    assert (done.data_files > 0, done.lakes) == (True, 1)
+    assert rows(staging) == [(FIRST, 1)]
+
+
 def test_what_no_release_has_judged_is_kept(lake: Lake, store: FileStore) -> None:
     release(lake, store, 1)
     judged = lake.snapshot()

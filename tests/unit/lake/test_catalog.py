@@ -21,7 +21,7 @@ from analytics_platform.lake.catalog import (
     scheduled_files,
     table_files,
 )
-from analytics_platform.lake.lake import open_duckdb
+from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.schema_change import columns_of
 from tests.unit.lake.writing import FIRST, SECOND, by_hand, frame, hashes, rows, write
 
@@ -87,7 +87,7 @@ def test_every_type_reads_back_equal(lake: Lake, frozen: Path) -> None:
         f"INSERT INTO lake.p.t VALUES ({values})",
         f"INSERT INTO lake.p.t VALUES ({', '.join(['NULL'] * len(TYPES))})",
     )
-    freeze(lake, "p", snapshot, frozen)
+    freeze(lake.catalog, "p", snapshot, frozen)
     with attached(frozen) as con:
         con.execute(f"CREATE TABLE expected ({columns})")
         con.execute(f"INSERT INTO expected VALUES ({values})")
@@ -115,7 +115,7 @@ def test_a_frozen_catalog_holds_its_own_schema_and_stays_as_it_was(
         "CREATE VIEW lake.p.seen AS WITH lake_rows AS (SELECT * FROM lake.p.t) "
         "SELECT value + 1 AS value, 'lake.p' AS said FROM lake_rows",
     )
-    freeze(lake, "p", snapshot, frozen)
+    freeze(lake.catalog, "p", snapshot, frozen)
     frozen.chmod(0o444)
     bytes_before = frozen.read_bytes()
 
@@ -154,21 +154,21 @@ def test_a_frozen_catalog_holds_its_own_schema_and_stays_as_it_was(
 def test_a_snapshot_that_another_product_made_does_not_name_it(lake: Lake, frozen: Path) -> None:
     write(lake, frame(FIRST, 1), FIRST)
     last = write(lake, frame(FIRST, 11), FIRST, product="secret_product", asset="secret_table")
-    freeze(lake, "p", last, frozen)
+    freeze(lake.catalog, "p", last, frozen)
     assert "secret" not in everything(frozen)
 
 
 def test_a_table_of_no_product_is_not_in_it(lake: Lake, frozen: Path) -> None:
     write(lake, frame(FIRST, 1), FIRST)
     last = by_hand(lake, "CREATE TABLE lake.main.scratch AS SELECT 1 AS scratch")
-    freeze(lake, "p", last, frozen)
+    freeze(lake.catalog, "p", last, frozen)
     assert "scratch" not in everything(frozen)
 
 
 def test_an_earlier_snapshot_is_frozen_as_it_was(lake: Lake, frozen: Path) -> None:
     early = write(lake, frame(FIRST, 1), FIRST)
     write(lake, frame(FIRST, 2), FIRST)
-    freeze(lake, "p", early, frozen)
+    freeze(lake.catalog, "p", early, frozen)
     with attached(frozen) as con:
         assert con.execute("FROM other.p.t").fetchall() == [(FIRST, 1)]
 
@@ -179,7 +179,7 @@ def test_rows_kept_in_the_catalog_cannot_be_frozen(lake: Lake, frozen: Path) -> 
         con.execute("CALL lake.set_option('data_inlining_row_limit', 10)")
         con.execute("INSERT INTO lake.p.t VALUES ('2013-01-02', 2)")
     with pytest.raises(LakeError, match=r"Freezing p: table t keeps rows in the catalog\."):
-        freeze(lake, "p", lake.snapshot(), frozen)
+        freeze(lake.catalog, "p", lake.snapshot(), frozen)
 
 
 def cloned(lake: Lake) -> Lake:
@@ -187,7 +187,7 @@ def cloned(lake: Lake) -> Lake:
     clone = Lake(lake.folder.parent / "clone")
     place = clone.new_place()
     with lake.writing("copy"):
-        copy_catalog(lake, place)
+        copy_catalog(lake.catalog, place)
     clone.put_in_force(place)
     return clone
 
@@ -232,20 +232,20 @@ def test_a_clone_stands_when_the_origins_catalog_is_gone(lake: Lake) -> None:
 def test_files_of_tables_and_of_the_whole_catalog(lake: Lake) -> None:
     write(lake, frame(FIRST, 1), FIRST)
     write(lake, frame(SECOND, 2, 3), SECOND)
-    before = table_files(lake, "p")["t"]
+    before = table_files(lake.catalog, "p")["t"]
     by_hand(
         lake,
         "DELETE FROM lake.p.t WHERE value = 3",
         "CREATE TABLE lake.p.empty (n INTEGER)",
         "CREATE VIEW lake.p.seen AS FROM lake.p.t",
     )
-    after = table_files(lake, "p")
+    after = table_files(lake.catalog, "p")
     assert after.keys() == {"t", "empty"}
     assert after["empty"] == frozenset()
     assert len(before) == 2
     assert before < after["t"], "the file stays and a delete file comes on top"
     assert len(after["t"]) == 3
-    assert table_files(lake, "unknown") == {}
+    assert table_files(lake.catalog, "unknown") == {}
     listed = lake.query("FROM ducklake_list_files('lake', 't', schema => 'p')")
     named = {*listed["data_file"], *listed["delete_file"].drop_nulls()}
     assert after["t"] == named, "DuckLake's own list"
@@ -257,7 +257,7 @@ def test_files_of_tables_and_of_the_whole_catalog(lake: Lake) -> None:
 
 def test_what_a_catalog_has_done_with_is_named_until_it_is_forgotten(lake: Lake) -> None:
     write(lake, frame(FIRST, 1), FIRST)
-    old = table_files(lake, "p")["t"]
+    old = table_files(lake.catalog, "p")["t"]
     write(lake, frame(FIRST, 2), FIRST)
     assert scheduled_files(lake.catalog) == set()
     with closing(lake.connect()) as con:

@@ -68,6 +68,24 @@ def test_a_block_that_raises_leaves_nothing(lake: Lake) -> None:
     assert lake.query("SELECT run_id FROM lake.ops.writes")["run_id"].to_list() == ["run"]
 
 
+def test_a_failed_write_leaves_no_file_and_takes_no_committed_one(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST)
+    stood = set(lake.data.rglob("*.parquet"))
+
+    def write_and_fail() -> None:
+        with lake.transaction("test") as transaction:
+            transaction.replace("p", "t", frame(SECOND, 2), partition_column="day",
+                                partitions=[str(SECOND)])  # fmt: skip
+            # As DuckDB leaves it where the disk is full: a file that no catalog will ever name.
+            (lake.data / "p" / "t" / "half.parquet").write_bytes(b"PAR1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    assert set(lake.data.rglob("*.parquet")) == stood
+    assert rows(lake) == [(FIRST, 1)]
+
+
 def test_the_snapshot_named_in_a_transaction_is_the_one_it_makes(lake: Lake) -> None:
     made = [write(lake, frame(FIRST, n), FIRST) for n in range(3)]
     assert made == [*range(lake.snapshot() - 2, lake.snapshot() + 1)]

@@ -13,7 +13,7 @@ import pytest
 
 import analytics_platform
 from analytics_platform.lake import FileStore, Lake, LakeError
-from analytics_platform.lake.lake import install_extensions
+from analytics_platform.lake.engine import install_extensions
 from analytics_platform.release import (
     NoReleaseError,
     ReleasedProduct,
