@@ -6,7 +6,7 @@ export TZ := UTC
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: run ui test test-all check format lock clean
+.PHONY: run ui test test-slow test-all check format lock clean
 
 run: $(VENV)/.installed ## deliver January–October 2013, run the product, print a summary
 	@$(BIN)/ap deliver flight_delays --from 2013-01-01 --through 2013-10-31
@@ -15,8 +15,11 @@ run: $(VENV)/.installed ## deliver January–October 2013, run the product, prin
 ui: $(VENV)/.installed ## the Dagster web UI and its daemon on 127.0.0.1:3000
 	@$(BIN)/ap ui --port 3000
 
-test: $(VENV)/.installed-dev ## every test but the long fault and load tests
-	$(BIN)/pytest -n 2 --dist loadfile -m "not load"
+test: $(VENV)/.installed-dev ## every test but the long ones; under 12 minutes on 2 cores
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not load"
+
+test-slow: $(VENV)/.installed-dev ## the long tests that .ci/run has time for
+	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not load"
 
 test-all: $(VENV)/.installed-dev ## every test
 	$(BIN)/pytest -n 2 --dist loadfile

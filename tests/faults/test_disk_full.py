@@ -29,14 +29,18 @@ from tests.faults.stepper import Scoreboard, Stepper
 from tests.faults.sweep import NO_SPACE, Sweep, sample, shown_board
 
 SAMPLED = 4
-REFUSED = [one for one in OPERATIONS if one.name in {"write", "release"}]
+REFUSED = [
+    pytest.param(one, id=one.name, marks=pytest.mark.slow if one.name == "release" else [])
+    for one in OPERATIONS
+    if one.name in {"write", "release"}
+]
 
 SMALL_MEGABYTES = 16
 BALLAST_BYTES = 6 << 20
 # Random numbers do not compress well: 3 MB.
 LARGE_ROWS = 500_000
 
-refused_operations = pytest.mark.parametrize("operation", REFUSED, ids=lambda one: one.name)
+refused_operations = pytest.mark.parametrize("operation", REFUSED)
 
 
 @pytest.fixture(scope="module")

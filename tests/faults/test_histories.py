@@ -795,5 +795,5 @@ LONG = settings(SHORT, max_examples=150, stateful_step_count=40, derandomize=Fal
 
 Histories.TestCase.settings = SHORT
 LongHistories.TestCase.settings = LONG
-TestHistories = pytest.mark.slow(Histories.TestCase)
+TestHistories = Histories.TestCase
 TestLongHistories = pytest.mark.load(LongHistories.TestCase)

@@ -17,10 +17,20 @@ from tests.faults.installation import OPERATIONS, PRELOAD, Operation
 from tests.faults.stepper import Scoreboard, Stepper
 from tests.faults.sweep import Sweep, kind, lasting, sample, shown_board
 
-# Of each operation, in the tests of every day; the others are tried by `make test-all`.
+# Of each operation; `make test` tries some operations, `make test-slow` the others, and `make
+# test-all` every step of all.
 SAMPLED = 4
 
+QUICK = {"write", "release", "rollback", "clone"}
+
 every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+some_operations = pytest.mark.parametrize(
+    "operation",
+    [
+        pytest.param(one, id=one.name, marks=[] if one.name in QUICK else pytest.mark.slow)
+        for one in OPERATIONS
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +45,7 @@ def board(request: pytest.FixtureRequest) -> Iterator[Scoreboard]:
         yield scores
 
 
-@every_operation
+@some_operations
 def test_a_kill_at_each_kind_of_step_leaves_before_or_after(
     operation: Operation, stepper: Stepper, board: Scoreboard, tmp_path: Path
 ) -> None:

@@ -75,7 +75,7 @@ def race(tmp_path: Path) -> Iterator[Race]:
 @pytest.mark.parametrize(
     ("writers", "each"),
     [
-        pytest.param(4, 15, marks=pytest.mark.slow, id="60"),
+        pytest.param(4, 15, id="60"),
         pytest.param(8, 100, marks=pytest.mark.load, id="800"),
     ],
 )
@@ -106,7 +106,6 @@ def test_every_transaction_of_many_processes_is_committed_once(
     assert sorted(number for account in told.values() for number in account.done) == snapshots
 
 
-@pytest.mark.slow
 def test_the_turn_of_a_killed_process_is_free_at_once(race: Race) -> None:
     work.write_generation(race.root, 1)
     holder = race.start("holder", work.hold_turn, 600.0, "load a year")
@@ -122,7 +121,6 @@ def test_the_turn_of_a_killed_process_is_free_at_once(race: Race) -> None:
         assert work.generations_in(con, "lake.p") == {(2, work.ROWS)}
 
 
-@pytest.mark.slow
 def test_who_waits_is_told_who_holds_the_turn_for_how_long_and_what_for(
     race: Race, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,7 +149,6 @@ def test_who_waits_is_told_who_holds_the_turn_for_how_long_and_what_for(
     assert re.search(told, message)
 
 
-@pytest.mark.slow
 def test_a_rollback_waits_for_no_writer(race: Race) -> None:
     for number in (1, 2):
         work.write_generation(race.root, number)
@@ -167,7 +164,6 @@ def test_a_rollback_waits_for_no_writer(race: Race) -> None:
     assert seconds < held / 2
 
 
-@pytest.mark.slow
 def test_two_publish_at_once_and_one_release_is_made(race: Race) -> None:
     work.write_generation(race.root, 1)
     at = time.time() + 5.0
@@ -178,7 +174,6 @@ def test_two_publish_at_once_and_one_release_is_made(race: Race) -> None:
     assert [release.number for release in work.log_in(race.root).releases()] == [1]
 
 
-@pytest.mark.slow
 def test_a_publish_that_a_rollback_overtakes_does_not_undo_it(
     race: Race, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +244,6 @@ def decisions_hold(race: Race) -> None:
         on_hold = decision.on_hold
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "with_rollbacks",
     [

@@ -48,7 +48,7 @@ def test_every_asset_keeps_the_conventions(repository: dg.RepositoryDefinition) 
         lacks += [f"{name}: write a description"] if len(asset.description or "") < 20 else []
         lacks += [f"{name}: name its kinds"] if not asset.kinds else []
         lacks += [f"{name}: add a check"] if key not in checked else []
-        is_table = asset.metadata["role"] in {"source", "table"}
+        is_table = asset.metadata.get("role") in {"source", "table"}
         if is_table and "dagster/table_name" not in asset.metadata:
             lacks += [f"{name}: say its table"]
     assert not lacks, "\n".join(lacks)

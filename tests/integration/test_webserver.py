@@ -217,7 +217,6 @@ def test_the_ui_and_its_graphql_are_dagsters(server):
     assert json.loads(answer) == {"data": {"assetNodes": [{"assetKey": {"path": ["report"]}}]}}
 
 
-@pytest.mark.slow
 def test_files_are_below_the_path_prefix_of_the_ui(tmp_path):
     for server in start(tmp_path, prefix="/platform"):
         stored = server.store.put(HTML, "drift.html")

@@ -9,8 +9,6 @@ from analytics_platform.settings import Settings
 from analytics_platform.transform import load_project
 from analytics_platform.transform.manifest import PROJECT_DIR, DbtProjectError
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:

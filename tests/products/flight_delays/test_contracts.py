@@ -97,7 +97,6 @@ def test_contracts_hold_on_remarkable_days(landing: Path, name: str) -> None:
     check_kept(name, frame, result)
 
 
-@pytest.mark.slow
 def test_contracts_hold_on_the_whole_year(landing: Path) -> None:
     """Row counts are those the package states: 336,776 flights, 26,115 hours of weather."""
     heights = {}
