@@ -253,6 +253,10 @@ class Installation:
         for call in calls:
             outcome = self.run(call)
             assert not outcome.error, outcome.error
+        # A document's hash is of when it was written. Whether the folder of its first two digits
+        # is there already would be chance, and the number of steps with it.
+        for digits in range(256):
+            (self.home / "files" / f"{digits:02x}").mkdir(parents=True, exist_ok=True)
         shutil.copytree(self.home, self._kept, symlinks=True)
 
     def restore(self) -> None:
