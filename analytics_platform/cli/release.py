@@ -131,6 +131,7 @@ def resume(product: Product, note: Note = "") -> None:
     console.print(
         f"Releases of {product} go on: `ap run {product}` judges the working state.",
         highlight=False,
+        soft_wrap=True,
     )
 
 
