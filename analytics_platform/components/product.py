@@ -108,8 +108,8 @@ def _build_release(
     spec = product.asset_spec(
         RELEASE,
         description=(
-            f"What readers of {product.title} see: one snapshot of the lake, recorded in one "
-            f"transaction when all {checks} blocking checks of the product hold on every "
+            f"What readers of {product.title} see: one snapshot of the lake, frozen in a "
+            f"catalog of its own when all {checks} blocking checks of the product hold on every "
             "partition that was written. Otherwise the gate refuses and names the check, and "
             "readers keep the last release."
         ),
