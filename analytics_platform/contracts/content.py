@@ -5,7 +5,6 @@ endless lines. Parting lines into values does not belong here.
 """
 
 import codecs
-import contextlib
 import gzip
 import io
 import re
@@ -20,6 +19,9 @@ ASK_SENDER = "Ask the sender to deliver the file again."
 
 _BLOCK_BYTES = 1 << 22
 """What is read at once. Its values, as Python strings, take some twenty times as much."""
+
+_HEAD_BYTES = 16
+"""What is looked at to tell what a file is."""
 
 _UTF8_MARK = codecs.BOM_UTF8
 _UTF16_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
@@ -134,17 +136,20 @@ class TextLines:
         self._newlines = io.IncrementalNewlineDecoder(None, translate=False)
 
     def __iter__(self) -> Iterator[list[str]]:
-        decoder: codecs.IncrementalDecoder | None = None
+        first = b""
         for block in self._blocks:
-            whole = block
-            if decoder is None:
-                self.head = block[:16]
-                whole = self._without_mark(block)
-                decoder = codecs.getincrementaldecoder(self._codec)()
+            first += block
+            if len(first) >= _HEAD_BYTES:
+                break
+        self.head = first[:_HEAD_BYTES]
+        self._bytes = len(first)
+        text = self._without_mark(first)
+        decoder = codecs.getincrementaldecoder(self._codec)()
+        yield from self._part(self._decode(decoder, text, final=False), final=False)
+        for block in self._blocks:
             self._bytes += len(block)
-            yield from self._part(self._decode(decoder, whole, final=False), final=False)
-        if decoder is not None:
-            yield from self._part(self._decode(decoder, b"", final=True), final=True)
+            yield from self._part(self._decode(decoder, block, final=False), final=False)
+        yield from self._part(self._decode(decoder, b"", final=True), final=True)
 
     def _without_mark(self, block: bytes) -> bytes:
         """The first block without its byte order mark, with which the codec is settled."""
@@ -177,6 +182,8 @@ class TextLines:
             text = decoder.decode(block, final)
         except UnicodeDecodeError as error:
             before = error.object[: error.start].decode(self._codec)
+            # NULs say more of the file than the byte that is no character after them.
+            self._require_no_nul(before)
             # The decoder may have kept bytes of the block before; the ends are aligned.
             offset = self._bytes - len(error.object) + error.start
             raise self._error(
@@ -186,16 +193,19 @@ class TextLines:
                 f"Ask the sender for {ENCODINGS[self._codec]}, neither compressed nor in a "
                 "national code page, or declare the encoding it is of.",
             ) from error
-        if "\x00" in text:
-            at = text.index("\x00")
+        self._require_no_nul(text)
+        self._characters += len(text)
+        return text
+
+    def _require_no_nul(self, text: str) -> None:
+        at = text.find("\x00")
+        if at >= 0:
             raise self._error(
                 "the text holds a NUL character",
                 self._line_after(text[:at]),
                 f"NUL at character {self._characters + at}",
                 "It may be UTF-16, or a file whose tail was never written. " + ASK_SENDER,
             )
-        self._characters += len(text)
-        return text
 
     def _part(self, text: str, *, final: bool) -> Iterator[list[str]]:
         """The whole lines there are now; what is not one yet is kept for the next block."""
@@ -234,8 +244,7 @@ class TextLines:
 
     def _line_after(self, text: str) -> int:
         """The line on which the character after a text stands that follows what was given."""
-        with contextlib.suppress(UnicodeError):
-            text = self._newlines.decode(text, True)
+        text = self._newlines.decode(text, True)
         return self._lines + len(_LINE_END.findall("".join([*self._rest, text]))) + 1
 
     def _error(self, problem: str, line: int, found: str, advice: str) -> UnreadableFileError:

@@ -18,7 +18,7 @@ ISO_DATE = "%Y-%m-%d"
 #: still use. Codecs that keep a state over the text, or are none of text, are left out.
 ENCODINGS = {
     "utf-8": "UTF-8",
-    "utf-16": "UTF-16 with a byte order mark",
+    "utf-16": "UTF-16",
     "utf-16-le": "UTF-16, low byte first",
     "utf-16-be": "UTF-16, high byte first",
     "iso8859-1": "Latin-1",
@@ -49,7 +49,8 @@ class FileFormat:
         delimiter: What parts values, one character.
         quote: What values with delimiters or line breaks are wrapped in, doubled inside them; ""
             where no value ever is, and the character is like any other.
-        encoding: UTF-8 (a byte order mark is skipped), UTF-16, Latin-1, Latin-9 or Windows-1252.
+        encoding: UTF-8 (a byte order mark is skipped), UTF-16 (which must have one),
+            Latin-1, Latin-9 or Windows-1252.
         decimal: What parts a number from its fraction, one character.
         thousands: What may part a number's groups of three digits, one character; "" for none.
         date_format: The strptime format of dates, matched to the character.
