@@ -103,7 +103,9 @@ class _CsvReading:
                 "a value is longer than may be" if is_long else "the quoting does not hold",
                 file=self._file,
                 line=line,
-                expected="values quoted as RFC 4180 has it",
+                expected=f"values of at most {csv.field_size_limit()} characters"
+                if is_long
+                else "values quoted as RFC 4180 has it",
                 found=str(error),
                 advice=f"A quote may be unpaired from this line on. {ASK_SENDER}",
             ) from error
