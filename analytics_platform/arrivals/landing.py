@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dataframely as dy
 
-from analytics_platform.contracts import FileFormat
+from analytics_platform.contracts import FileKind
 from analytics_platform.lake import SchemaChange
 from analytics_platform.lake.records import WHOLE
 
@@ -78,7 +78,7 @@ class Source(LandingFolder):
         schema_change: What to do when the contract's columns are no longer the table's.
     """
 
-    file_format: FileFormat
+    file_format: FileKind
     contract: type[dy.Schema]
     partition_column: str | None
     max_quarantined_share: float

@@ -138,6 +138,8 @@ def load(
                 _quarantine_frame(source, outcomes, result.bad),
                 partition_column=column,
                 partitions=days,
+                # The frame is the platform's own: a lake of before the records' `text` gets it.
+                schema_change="add_columns",
             )
         transaction.record_writes(
             [
@@ -212,6 +214,7 @@ def _apply(source: Source, reading: _Reading) -> ContractResult:
     return apply_contract(
         pl.concat(reading.frames),
         source.contract,
+        file_format=source.file_format,
         partition_column=source.partition_column,
         partitions=days if source.partition_column else None,
     )

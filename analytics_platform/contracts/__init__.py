@@ -1,13 +1,16 @@
 """Contracts: what a source promises of every row, and what became of the rows that break it.
 
-The room's public names. A product declares a `dataframely.Schema` per source; `read_file` reads
-one delivered file, `apply_contract` parts the good rows from the bad ones, `contract_columns`
-tells documentation what the columns are. Nothing here writes a table or knows a product.
+The room's public names. A product declares a `dataframely.Schema` per source and, where its files
+are not written as usual, a `FileFormat`; `read_file` reads one delivered file, `apply_contract`
+parts the good rows from the bad ones, `contract_columns` tells documentation what the columns are.
+Nothing here writes a table or knows a product.
 """
 
 from analytics_platform.contracts.definition import (
+    SOURCE_FAULT,
     SOURCE_FILE,
     SOURCE_LINE,
+    SOURCE_TEXT,
     ContractColumn,
     check_contract,
     contract_columns,
@@ -22,11 +25,14 @@ from analytics_platform.contracts.errors import (
     UnreadableFileError,
 )
 from analytics_platform.contracts.filtering import ContractResult, apply_contract
-from analytics_platform.contracts.reader import FileFormat, read_file
+from analytics_platform.contracts.format import FileFormat, FileKind
+from analytics_platform.contracts.reader import read_file
 
 __all__ = [
+    "SOURCE_FAULT",
     "SOURCE_FILE",
     "SOURCE_LINE",
+    "SOURCE_TEXT",
     "ColumnTypeError",
     "ContractColumn",
     "ContractDefinitionError",
@@ -35,6 +41,7 @@ __all__ = [
     "DataError",
     "EmptyFileError",
     "FileFormat",
+    "FileKind",
     "FileShapeError",
     "UnreadableFileError",
     "apply_contract",

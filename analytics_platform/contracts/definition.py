@@ -13,14 +13,25 @@ import dataframely as dy
 import polars as pl
 
 from analytics_platform.contracts.errors import ContractDefinitionError
+from analytics_platform.contracts.time_format import time_format_fault
 
 #: The two columns the platform adds to every row of a source: where it was delivered.
 SOURCE_FILE = "_source_file"
 SOURCE_LINE = "_source_line"
 
+#: Two columns of rows that were read and not yet filtered: the record's text as it stands in the
+#: file, and the rule (`shape`) that keeps the record from being a row, if one does.
+SOURCE_TEXT = "_source_text"
+SOURCE_FAULT = "_source_fault"
+
 #: Rule names the platform gives itself; a contract may not use them for its own.
 PARTITION_RULE = "partition"
 PRIMARY_KEY_RULE = "primary_key"
+SHAPE_RULE = "shape"
+
+#: What a column's metadata may say of its files; other keys are the product's own.
+_HEADER = "header"
+_FORMAT = "format"
 
 ROW = "_row"
 """The position of a row in a frame under test; never leaves this room."""
@@ -90,6 +101,9 @@ def _duckdb_type(dtype: pl.DataType) -> str | None:
 def check_contract(contract: type[dy.Schema]) -> None:
     """Raise if a contract cannot be used, naming every fault it has.
 
+    A column's `metadata` may say how its files spell it: `{"header": "Flight Date"}` is the name
+    it has in the file, `{"format": "%d/%m/%Y"}` the format of its own dates or times.
+
     Rules must look at one row at a time: rows of many files are checked together, and a rule over
     a group would let one file's rows condemn another's. Uniqueness belongs in `primary_key=True`,
     which is tested within each file.
@@ -99,8 +113,9 @@ def check_contract(contract: type[dy.Schema]) -> None:
 
     Raises:
         ContractDefinitionError: The contract is no `dataframely.Schema`, has no columns, a column
-            has no description, a reserved name or a type the lake has none for, or a rule cannot
-            be evaluated or looks at more than one row.
+            has no description, a reserved name or a type the lake has none for, two columns have
+            one header, a format is none, or a rule cannot be evaluated or looks at more than one
+            row.
     """
     if not (isinstance(contract, type) and issubclass(contract, dy.Schema)):
         raise ContractDefinitionError(
@@ -151,14 +166,57 @@ def _column_faults(contract: type[dy.Schema]) -> list[str]:
                 f"column {name!r} is unique=True, which would compare rows of different files: "
                 "use primary_key=True"
             )
+        if fault := _metadata_fault(column):
+            faults.append(f"column {name!r}: {fault}")
+    headers = list(file_headers(contract).values())
+    if all(isinstance(header, str) for header in headers):
+        faults += [
+            f"header {header!r} is that of {headers.count(header)} columns: a file could not tell "
+            "them apart"
+            for header in dict.fromkeys(headers)
+            if headers.count(header) > 1
+        ]
     return faults
+
+
+def _metadata_fault(column: dy.Column) -> str | None:
+    metadata = column.metadata or {}
+    if _HEADER in metadata:
+        header = metadata[_HEADER]
+        if not isinstance(header, str) or not header:
+            return f"its header {header!r} must be the text that stands in the file"
+    if _FORMAT not in metadata:
+        return None
+    if not (column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime)):
+        return f"its format {metadata[_FORMAT]!r} is of no effect: only dates and times have one"
+    fault = time_format_fault(metadata[_FORMAT], of_a_date=column.dtype == pl.Date)
+    return f"its format {metadata[_FORMAT]!r} {fault}" if fault else None
+
+
+def file_headers(contract: type[dy.Schema]) -> dict[str, str]:
+    """The name each column of a contract has in a file."""
+    return {
+        name: (column.metadata or {}).get(_HEADER, name)
+        for name, column in contract.columns().items()
+    }
+
+
+def own_formats(contract: type[dy.Schema]) -> dict[str, str]:
+    """The formats of the columns whose dates or times are not written as their file's others."""
+    return {
+        name: column.metadata[_FORMAT]
+        for name, column in contract.columns().items()
+        if column.metadata and _FORMAT in column.metadata
+    }
 
 
 def _rule_faults(contract: type[dy.Schema]) -> list[str]:
     rules = own_rules(contract)
-    faults = []
-    if PARTITION_RULE in rules:
-        faults.append(f"rule {PARTITION_RULE!r} is the platform's own: choose another name")
+    faults = [
+        f"rule {name!r} is the platform's own: choose another name"
+        for name in (PARTITION_RULE, SHAPE_RULE)
+        if name in rules
+    ]
     for name, column in contract.columns().items():
         if not column.unique:
             rules |= {

@@ -54,7 +54,7 @@ class DataError(ContractError):
 
 
 class UnreadableFileError(DataError):
-    """The bytes are not a whole file of the stated format: encoding, truncation, ragged rows."""
+    """The bytes are not a whole file of the stated format: size, encoding, truncation, quoting."""
 
 
 class EmptyFileError(DataError):

@@ -17,14 +17,18 @@ import polars as pl
 from analytics_platform.contracts.definition import (
     PARTITION_RULE,
     ROW,
+    SOURCE_FAULT,
     SOURCE_FILE,
     SOURCE_LINE,
+    SOURCE_TEXT,
     check_contract,
     columns_needed,
     located_contract,
+    own_formats,
     unusable_rule,
 )
 from analytics_platform.contracts.errors import ContractDefinitionError, ContractError
+from analytics_platform.contracts.format import FileFormat, FileKind
 from analytics_platform.contracts.text_values import parse_text
 
 _RULE = "rule"
@@ -39,7 +43,9 @@ class ContractResult:
     Attributes:
         good: Rows that hold: the contract's columns, typed, `_source_file` and `_source_line`.
         bad: Rows that do not: `_source_file`, `_source_line`, `rules` (a sorted list of the names
-            of the rules broken) and `row` (the row as delivered, as JSON text).
+            of the rules broken), `row` (the values as delivered, as JSON text; null where they
+            could not be told to columns) and `text` (the record as it stands in the file, without
+            its line end; null for Parquet).
         counts: The number of rows that broke each rule, by the rule's name; a row that broke two
             rules is counted for both.
     """
@@ -70,6 +76,7 @@ def apply_contract(
     frame: pl.DataFrame,
     contract: type[dy.Schema],
     *,
+    file_format: FileFormat | FileKind = "csv",
     partition_column: str | None = None,
     partitions: Mapping[str, date] | None = None,
 ) -> ContractResult:
@@ -77,6 +84,7 @@ def apply_contract(
 
     The rules, by name:
 
+    - `shape`: the record has more or fewer values than the header; no other rule is evaluated;
     - `<column>|type`: the text is not a value of the column's type;
     - `<column>|nullability`, `<column>|min` and so on: dataframely's, of the column's declaration;
     - the names of the contract's own rules;
@@ -87,8 +95,10 @@ def apply_contract(
     A rule is not evaluated for a row in which a value it needs is not of its type.
 
     Args:
-        frame: Rows of one or more files as `read_file` gives them, stacked.
+        frame: Rows of one or more files as `read_file` gives them, stacked; without the records'
+            text and faults, the rows have none.
         contract: The source's contract.
+        file_format: How the files write numbers, dates and times: what `read_file` was given.
         partition_column: The date column that must equal the file's partition, for a source
             delivered by day; None for an unpartitioned source.
         partitions: The date each file was delivered for, by `_source_file`; given with
@@ -105,14 +115,22 @@ def apply_contract(
     check_contract(contract)
     _check_call(frame, contract, partition_column, partitions)
     columns = {name: column.dtype for name, column in contract.columns().items()}
-    numbered = frame.with_row_index(ROW)
-    typed = numbered.with_columns(
-        parse_text(pl.col(name), dtype).alias(name)
+    numbered = frame.with_columns(
+        pl.lit(None, dtype=pl.String).alias(name)
+        for name in (SOURCE_TEXT, SOURCE_FAULT)
+        if name not in frame.columns
+    ).with_row_index(ROW)
+    file_format, formats = FileFormat.of(file_format), own_formats(contract)
+    texts = numbered.select(ROW, *columns, SOURCE_FILE, SOURCE_LINE)
+    if (is_row := numbered[SOURCE_FAULT].is_null()).sum() < numbered.height:
+        texts = texts.filter(is_row)
+    typed = texts.with_columns(
+        parse_text(pl.col(name), dtype, file_format, formats.get(name)).alias(name)
         for name, dtype in columns.items()
-        if frame[name].dtype != dtype
+        if texts[name].dtype != dtype
     )
     failed = {
-        name: (typed[name].is_null() & numbered[name].is_not_null()).alias(_FAILED_PREFIX + name)
+        name: (typed[name].is_null() & texts[name].is_not_null()).alias(_FAILED_PREFIX + name)
         for name in columns
     }
     failed = {name: mask for name, mask in failed.items() if mask.any()}
@@ -123,6 +141,11 @@ def apply_contract(
         raise unusable_rule(contract, error) from error
 
     broken = [
+        numbered.filter(pl.col(SOURCE_FAULT).is_not_null()).select(
+            ROW, pl.col(SOURCE_FAULT).alias(_RULE)
+        )
+    ]
+    broken += [
         typed.select(ROW).filter(mask).with_columns(pl.lit(f"{name}|type").alias(_RULE))
         for name, mask in failed.items()
     ]
@@ -160,7 +183,7 @@ def _check_call(
     """Raise where the arguments do not fit each other."""
     columns = {name: column.dtype for name, column in contract.columns().items()}
     expected = {*columns, SOURCE_FILE, SOURCE_LINE}
-    if set(frame.columns) != expected:
+    if set(frame.columns) - {SOURCE_TEXT, SOURCE_FAULT} != expected:
         raise ValueError(
             f"Applying {contract.__name__}: expected a frame with {sorted(expected)}; found "
             f"{sorted(frame.columns)}. Read the file with read_file."
@@ -223,8 +246,14 @@ def _bad_rows(numbered: pl.DataFrame, rules: pl.DataFrame, columns: list[str]) -
         json.dumps({name: _json_value(value) for name, value in row.items()}, ensure_ascii=False)
         for row in bad.select(columns).iter_rows(named=True)
     ]
-    return bad.select(SOURCE_FILE, SOURCE_LINE, "rules").with_columns(
-        pl.Series("row", rows, dtype=pl.String)
+    return bad.select(
+        SOURCE_FILE,
+        SOURCE_LINE,
+        "rules",
+        pl.when(pl.col(SOURCE_FAULT).is_null())
+        .then(pl.Series("row", rows, dtype=pl.String))
+        .alias("row"),
+        pl.col(SOURCE_TEXT).alias("text"),
     )
 
 

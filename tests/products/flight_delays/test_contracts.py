@@ -76,7 +76,7 @@ def check_kept(name: str, frame: pl.DataFrame, result: ContractResult) -> None:
     """Every row keeps the contract but the one of weather that is really wrong."""
     if name == "weather":
         assert result.counts == {"wind_speed_mph|max": 1}
-        (file, line, rules, row) = result.bad.row(0)
+        (file, line, rules, row, _) = result.bad.row(0)
         assert (file, line, rules) == ("weather_2013-02-12.parquet", 10, ["wind_speed_mph|max"])
         assert '"wind_speed_mph": 1048.36' in row
     else:

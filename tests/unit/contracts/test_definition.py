@@ -80,6 +80,47 @@ def rule(expression: pl.Expr) -> dict[str, object]:
             "'partition' is the platform's own",
             id="rule named partition",
         ),
+        pytest.param(
+            {**column(dy.Int32(description="x")), "shape": dy.rule()(lambda _: pl.lit(1) == 1)},
+            "'shape' is the platform's own",
+            id="rule named shape",
+        ),
+        pytest.param(
+            column(dy.Int32(description="x", metadata={"header": ""})),
+            "column 'column': its header '' must be the text",
+            id="empty header",
+        ),
+        pytest.param(
+            column(dy.Int32(description="x", metadata={"header": 3})), "header 3", id="no text"
+        ),
+        pytest.param(
+            {
+                **column(dy.Int32(description="x", metadata={"header": "other"})),
+                "other": dy.Int32(description="x"),
+            },
+            "header 'other' is that of 2 columns",
+            id="header of two columns",
+        ),
+        pytest.param(
+            column(dy.Int32(description="x", metadata={"format": "%d"})),
+            "its format '%d' is of no effect: only dates and times have one",
+            id="format of a number",
+        ),
+        pytest.param(
+            column(dy.Date(description="x", metadata={"format": "%m/%Y"})),
+            "its format '%m/%Y' does not name a year, a month and a day",
+            id="half a date",
+        ),
+        pytest.param(
+            column(dy.Date(description="x", metadata={"format": None})),
+            "its format None must be a text",
+            id="no format",
+        ),
+        pytest.param(
+            column(dy.Datetime(description="x", metadata={"format": "%Y-%m-%d"})),
+            "an hour and a minute",
+            id="a date's format for a time",
+        ),
         pytest.param(rule(pl.col("column").is_unique()), "more than one row", id="unique rule"),
         pytest.param(
             rule(pl.col("column") > pl.col("column").mean()), "more than one row", id="mean rule"
@@ -108,6 +149,16 @@ def test_a_faulty_contract_is_refused_with_its_fault(members: dict[str, object],
     assert said in str(raised.value)
     assert "no file is to blame" in str(raised.value)
     assert isinstance(raised.value, ContractError)
+
+
+def test_metadata_of_another_purpose_is_the_products_own() -> None:
+    class Marked(dy.Schema):
+        day = dy.Date(
+            description="Day.",
+            metadata={"header": "Day of sale", "format": "%d.%m.%Y", "unit": object()},
+        )
+
+    check_contract(Marked)
 
 
 def test_every_fault_is_told_at_once() -> None:

@@ -115,8 +115,8 @@ def test_a_bad_row_is_kept_with_its_rules(row: Row, rules: list[str]) -> None:
             partitions={"f.csv": date(2013, 1, 1)},
         )
 
-    assert result.bad.columns == ["_source_file", "_source_line", "rules", "row"]
-    assert result.bad.drop("row").rows() == [("f.csv", 3, rules)]
+    assert result.bad.columns == ["_source_file", "_source_line", "rules", "row", "text"]
+    assert result.bad.drop("row", "text").rows() == [("f.csv", 3, rules)]
     assert tuple(json.loads(result.bad["row"][0]).values()) == row
     assert result.counts == dict.fromkeys(rules, 1)
     assert result.good["_source_line"].to_list() == [2]
@@ -160,7 +160,7 @@ def test_times_are_iso_and_naive(written: str, read: datetime | None) -> None:
 def test_both_rows_of_a_key_are_bad() -> None:
     result = apply_contract(text(FINE, changed(number="8"), changed(carrier="DL")), Flight)
 
-    assert result.bad.drop("row").rows() == [
+    assert result.bad.drop("row", "text").rows() == [
         ("f.csv", 2, ["primary_key"]),
         ("f.csv", 4, ["primary_key"]),
     ]
@@ -175,7 +175,7 @@ def test_a_row_in_the_wrong_file_does_not_condemn_the_right_one() -> None:
 
     result = apply_contract(frames, Flight, partition_column="day", partitions=partitions)
 
-    assert result.bad.drop("row").rows() == [("2.csv", 3, ["partition"])]
+    assert result.bad.drop("row", "text").rows() == [("2.csv", 3, ["partition"])]
     assert result.by_file().rows() == [("1.csv", 1, 0), ("2.csv", 1, 1)]
 
 
@@ -265,7 +265,7 @@ def test_every_row_ends_up_once_and_where_it_belongs(
     assert sum(result.counts.values()) == result.bad["rules"].list.len().sum()
     # The quarantine gives back what was delivered.
     delivered = dict(zip(frame.select(places).rows(), frame.select(*PIECES).rows(), strict=True))
-    for file, line, _, row in result.bad.rows():
+    for file, line, _, row, _ in result.bad.rows():
         assert tuple(json.loads(row).values()) == delivered[file, line]
 
 
