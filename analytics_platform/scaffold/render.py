@@ -10,6 +10,7 @@ import json
 import re
 import textwrap
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import dataframely as dy
@@ -52,7 +53,7 @@ class NewSource:
         """The contract's class."""
         return "".join(part.capitalize() for part in self.name.split("_")) + "Contract"
 
-    @property
+    @cached_property
     def contract(self) -> type[dy.Schema]:
         """The contract that `contract_text` writes, as a class."""
         columns = {

@@ -6,6 +6,7 @@ and what stands in the way. The terminal belongs to `cli`.
 
 from __future__ import annotations
 
+import datetime as dt
 import keyword
 import os
 import re
@@ -203,6 +204,8 @@ def prepare(
     )  # fmt: skip
     _check_contract(source)
 
+    notes += _days_noted(root, source)
+
     models = Path("dbt_project", "models", "staging", product)
     tests = Path("tests", "products", product)
     docs, kept = render.docs_text(source, _text(root / models / "columns.md"))
@@ -251,7 +254,7 @@ def _check_free(root: Path, folder: Path, product: str, name: str, force: bool) 
     for path in sorted((root / "assets" / product).rglob("defs.yaml")):
         if path.parent == root / folder:
             continue
-        declared = yaml.safe_load(path.read_text()) or {}
+        declared = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         attributes = declared.get("attributes") or {}
         if declared.get("type") == _COMPONENT and attributes.get("name") == name:
             raise ScaffoldError(
@@ -282,7 +285,10 @@ def _check_free(root: Path, folder: Path, product: str, name: str, force: bool) 
     if not force:
         _refuse([folder], name)
     defs = root / folder / "defs.yaml"
-    if not defs.is_file() or (yaml.safe_load(defs.read_text()) or {}).get("type") != _COMPONENT:
+    if (
+        not defs.is_file()
+        or (yaml.safe_load(defs.read_text(encoding="utf-8")) or {}).get("type") != _COMPONENT
+    ):
         raise ScaffoldError(
             f"Writing {folder} anew: expected the folder of a source; found another's. Choose "
             "another name."
@@ -311,6 +317,24 @@ def _check_contract(source: NewSource) -> None:
             f"Checking the contract of {source.name} on its own sample: expected every row to "
             f"hold; found {counts}. This is a fault of the platform: report it, with the sample."
         )
+
+
+def _days_noted(root: Path, source: NewSource) -> list[str]:
+    """A word on a sample of a day that the product does not have."""
+    if source.partition_column is None:
+        return []
+    path = root / "assets" / source.product / "product" / "defs.yaml"
+    days = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("attributes") or {}
+    day = source.table.values[source.partition_column][0]
+    first, end = days.get("first_day"), days.get("end_day")
+    is_before = isinstance(first, dt.date) and day < first
+    is_after = isinstance(end, dt.date) and day >= end
+    if not (is_before or is_after):
+        return []
+    return [
+        f"the sample's day {day} is none of the product's, {first} to before {end}: such files are "
+        f"not loaded until {path.relative_to(root)} has their days"
+    ]
 
 
 def _text(path: Path) -> str:

@@ -181,7 +181,9 @@ alike = st.sampled_from(
         st.floats(-1e6, 1e6).map(lambda number: f"{number:.3f}"),
         st.dates(dt.date(1000, 1, 1)).map(str),
         st.dates(dt.date(1000, 1, 1)).map(lambda day: f"{day:%d.%m.%Y}"),
-        st.datetimes(dt.datetime(1000, 1, 1)).map(lambda moment: moment.isoformat(" ", "seconds")),
+        st.datetimes(dt.datetime.fromisoformat("1000-01-01")).map(
+            lambda moment: moment.isoformat(" ", "seconds")
+        ),
         st.sampled_from(["true", "false"]),
         words,
     ]
