@@ -251,7 +251,10 @@ def _readings(values: pl.Series) -> set[tuple[str | None, str | None]]:
     if marked.is_empty() or not present.str.contains(_LOOKS_LIKE_NUMBER).all():
         return set()
     readings: set[tuple[str | None, str | None]] = set()
+    used = set("".join(marked.to_list()))
     for style in _STYLES:
+        if style.thousands is not None and style.thousands not in used:
+            continue
         if present.str.contains(_number_pattern(style)).all():
             has_decimal = marked.str.contains(style.decimal, literal=True).any()
             has_thousands = style.thousands is not None and (
@@ -315,8 +318,8 @@ def infer_text(
     if guess is None:
         raise ValueError(f"Inferring {name}: expected a value to judge; found none. Report it.")
     notes = guess.notes
-    if not nullable and guess.dtype == pl.String and present.str.contains(r"^\s|\s$").any():
-        notes += ("values have spaces around them, which are kept",)
+    if not notes and guess.dtype == pl.String and present.str.contains(r"^\s|\s$").any():
+        notes = ("values have spaces around them, which are kept",)
     column = Column(
         header, name, guess.dtype, nullable, guess.reason, "",
         text_format=guess.text_format, notes=notes,

@@ -39,7 +39,7 @@ def with_entry(text: str, path: tuple[str, ...], entry: str, *, where: str) -> s
         raise _not_as_expected(where, path, str(error).splitlines()[0]) from error
     if items is None or not items.value or items.flow_style:
         raise _not_as_expected(where, path, "none, or an empty one")
-    name = _load(entry)["name"]
+    name = load_yaml(entry)["name"]
     lines = text.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
@@ -59,7 +59,8 @@ def with_entry(text: str, path: tuple[str, ...], entry: str, *, where: str) -> s
     return changed
 
 
-def _load(text: str) -> Any:
+def load_yaml(text: str | bytes) -> Any:
+    """The document, as `yaml.safe_load` gives it."""
     return yaml.load(text, Loader=_Loader)  # noqa: S506 (the safe loader, in C)
 
 
@@ -116,7 +117,7 @@ def _is_blank_before(lines: list[str], node: Any) -> bool:
 
 def _check(text: str, changed: str, path: tuple[str, ...], entry: str, where: str) -> None:
     """Raise unless the file means what it meant, and the entry."""
-    added = _load(entry)
+    added = load_yaml(entry)
 
     def without(document: Any) -> tuple[Any, list[Any]]:
         items = document
@@ -126,7 +127,7 @@ def _check(text: str, changed: str, path: tuple[str, ...], entry: str, where: st
         items[:] = [item for item in items if item.get("name") != added["name"]]
         return document, mine
 
-    before, _ = without(_load(text))
-    after, mine = without(_load(changed))
+    before, _ = without(load_yaml(text))
+    after, mine = without(load_yaml(changed))
     if before != after or mine != [added]:
         raise _not_as_expected(where, path, "a layout in which the entry would change others")

@@ -11,17 +11,17 @@ import keyword
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import yaml
 
 from analytics_platform.contracts import SOURCE_FILE, SOURCE_LINE, apply_contract
 from analytics_platform.scaffold import infer, render
 from analytics_platform.scaffold.errors import ScaffoldError
-from analytics_platform.scaffold.layout import with_entry
+from analytics_platform.scaffold.layout import load_yaml, with_entry
 from analytics_platform.scaffold.names import column_names
 from analytics_platform.scaffold.render import NewSource
 from analytics_platform.scaffold.sample import Sample, read_sample
@@ -81,7 +81,7 @@ def decide(
         sample.delimiter,
         has_types=sample.file_format == "parquet",
     )
-    notes = list(sample.notes)
+    notes = [*sample.notes, *_headers_noted(sample.headers)]
     if not table.columns:
         raise ScaffoldError(
             f"Inferring {name}: expected a column of a type that contracts hold; found "
@@ -131,6 +131,20 @@ def decide(
             "say; name one with --key, as doubled rows go unseen without it"
         )
     return NewSource(product, name, sample, table, pattern, partition, columns, not key), notes
+
+
+def _headers_noted(headers: Sequence[str]) -> list[str]:
+    """A word on headers by which a column cannot be found in the next file."""
+    twice = sorted(header for header, count in Counter(headers).items() if header and count > 1)
+    notes = []
+    if twice:
+        notes.append(
+            f"{', '.join(map(repr, twice))} heads more than one column, and the platform refuses "
+            "such a file, as it finds columns by their names: ask the sender for names that differ"
+        )
+    if "" in headers:
+        notes.append("a column has no header, and is not found by a name: ask the sender for one")
+    return notes
 
 
 def _partition_given(table: infer.Table, wanted: str) -> str:
@@ -254,7 +268,7 @@ def _check_free(root: Path, folder: Path, product: str, name: str, force: bool) 
     for path in sorted((root / "assets" / product).rglob("defs.yaml")):
         if path.parent == root / folder:
             continue
-        declared = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        declared = load_yaml(path.read_bytes()) or {}
         attributes = declared.get("attributes") or {}
         if declared.get("type") == _COMPONENT and attributes.get("name") == name:
             raise ScaffoldError(
@@ -285,10 +299,7 @@ def _check_free(root: Path, folder: Path, product: str, name: str, force: bool) 
     if not force:
         _refuse([folder], name)
     defs = root / folder / "defs.yaml"
-    if (
-        not defs.is_file()
-        or (yaml.safe_load(defs.read_text(encoding="utf-8")) or {}).get("type") != _COMPONENT
-    ):
+    if not defs.is_file() or (load_yaml(defs.read_bytes()) or {}).get("type") != _COMPONENT:
         raise ScaffoldError(
             f"Writing {folder} anew: expected the folder of a source; found another's. Choose "
             "another name."
@@ -324,7 +335,7 @@ def _days_noted(root: Path, source: NewSource) -> list[str]:
     if source.partition_column is None:
         return []
     path = root / "assets" / source.product / "product" / "defs.yaml"
-    days = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("attributes") or {}
+    days = (load_yaml(path.read_bytes()) or {}).get("attributes") or {}
     day = source.table.values[source.partition_column][0]
     first, end = days.get("first_day"), days.get("end_day")
     is_before = isinstance(first, dt.date) and day < first
@@ -338,7 +349,8 @@ def _days_noted(root: Path, source: NewSource) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    # Not read_text, which would turn the file's line ends into others.
+    return path.read_bytes().decode() if path.exists() else ""
 
 
 def _models(path: Path, source: NewSource) -> str:

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import dataframely as dy
 import polars as pl
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from analytics_platform.contracts import apply_contract, check_contract, read_file
 from analytics_platform.scaffold import SampleError, ScaffoldError, prepare, write
+from analytics_platform.scaffold.layout import load_yaml
 from analytics_platform.scaffold.sample import COPIED_ROWS, read_sample
 from analytics_platform.settings import PROJECT_ROOT
 
@@ -333,7 +333,7 @@ def test_hostile_samples_become_sources(project: Path, tmp_path: Path) -> None:
             assert header == column.header, name
             assert (declared.metadata or {}).get("format") == column.text_format, name
 
-        defs = yaml.safe_load((project / "assets" / PRODUCT / name / "defs.yaml").read_text())
+        defs = load_yaml((project / "assets" / PRODUCT / name / "defs.yaml").read_text())
         attributes = defs["attributes"]
         assert {key: attributes[key] for key in hostile.options} == hostile.options, name
         assert attributes["name"] == name
@@ -360,8 +360,8 @@ def check_yaml(project: Path, names: list[str]) -> None:
         assert [n for n in entries if f"- name: stg_{n}\n" not in added] == [
             n for n in entries if f"- name: raw_{n}\n" in added
         ]
-    models = yaml.safe_load((project / MODELS / "models.yml").read_text())["models"]
-    (source,) = yaml.safe_load((project / MODELS / "sources.yml").read_text())["sources"]
+    models = load_yaml((project / MODELS / "models.yml").read_text())["models"]
+    (source,) = load_yaml((project / MODELS / "sources.yml").read_text())["sources"]
     docs = (project / MODELS / "columns.md").read_text()
     assert {f"stg_{name}" for name in names} <= {model["name"] for model in models}
     assert {f"raw_{name}" for name in names} <= {table["name"] for table in source["tables"]}
@@ -418,7 +418,7 @@ def test_a_written_test_runs(project: Path, tmp_path: Path) -> None:
 def test_a_daily_sample_is_partitioned_and_keyed(project: Path, tmp_path: Path) -> None:
     path = sample_in(tmp_path, END_TO_END["daily_orders"])
     result = run(PRODUCT, "daily_orders", "--sample", str(path))
-    defs = yaml.safe_load((project / f"assets/{PRODUCT}/daily_orders/defs.yaml").read_text())
+    defs = load_yaml((project / f"assets/{PRODUCT}/daily_orders/defs.yaml").read_text())
     assert defs["type"] == "analytics_platform.components.LandingSource"
     assert defs["attributes"] | {"description": ""} == {
         "name": "daily_orders",
@@ -445,7 +445,7 @@ def test_what_a_person_gives_goes_before_what_is_guessed(project: Path, tmp_path
         "--pattern", "lines-{partition}.csv", "--key", "Order", "--key", "day",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    attributes = yaml.safe_load((project / f"assets/{PRODUCT}/lines/defs.yaml").read_text())[
+    attributes = load_yaml((project / f"assets/{PRODUCT}/lines/defs.yaml").read_text())[
         "attributes"
     ]
     assert attributes["pattern"] == "lines-{partition}.csv"
@@ -518,7 +518,7 @@ def test_a_source_that_stands_is_written_anew_only_by_force(project: Path, tmp_p
 
     assert run(PRODUCT, "things", "--sample", str(second), "--force").exit_code == 0
     assert list(contract_at(project, "things").columns()) == ["a", "c"]
-    models = yaml.safe_load((project / MODELS / "models.yml").read_text())["models"]
+    models = load_yaml((project / MODELS / "models.yml").read_text())["models"]
     names = [model["name"] for model in models]
     assert names[-2:] == ["stg_things", "stg_others"]
     assert [column["name"] for column in models[-2]["columns"]] == ["a", "c"]
@@ -556,8 +556,8 @@ def test_a_product_without_models_gets_its_files(project: Path, tmp_path: Path) 
     path = sample_in(tmp_path, Hostile("x.csv", b"a,b\n1,2\n", {}))
     write(project, prepare(project, "shop", "things", path).files)
     models = project / "dbt_project/models/staging/shop"
-    (model,) = yaml.safe_load((models / "models.yml").read_text())["models"]
-    (source,) = yaml.safe_load((models / "sources.yml").read_text())["sources"]
+    (model,) = load_yaml((models / "models.yml").read_text())["models"]
+    (source,) = load_yaml((models / "sources.yml").read_text())["sources"]
     assert (model["name"], source["name"]) == ("stg_things", "shop")
     assert [table["name"] for table in source["tables"]] == ["raw_things"]
     assert "docs shop__source_line" in (models / "columns.md").read_text()
