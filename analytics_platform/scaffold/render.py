@@ -21,6 +21,11 @@ from analytics_platform.scaffold.infer import Column, Table
 from analytics_platform.scaffold.sample import Sample
 
 _WIDTH = 100
+#: Accented Latin letters, Chinese, Japanese and Korean, and a few signs.
+_LIKE_NO_OTHER = re.compile(
+    r"[\u00c0-\u017e\u3041-\u30cd\u30cf-\u30fa\u4e01-\u9fff\uac00-\ud7a3"
+    r"\u00b0\u00b2\u00b3\u20ac\u00a3\u00a7](?<![\u00d7\u00f7\u0131\u0138\u0149])"
+)
 _UNDESCRIBED = "To be described; in the sample: "
 
 
@@ -199,14 +204,15 @@ def _long_string(before: str, text: str) -> list[str]:
 def _literal(text: str) -> str:
     """A string in Python, in the quotes that the formatter chooses.
 
-    Letters stay; spaces and signs that look like others in ASCII are escaped.
+    Letters that look like none in ASCII stay; spaces, signs and Greek or Cyrillic letters are
+    escaped, as the linter takes them for their likes.
     """
     quote = "'" if text.count('"') > text.count("'") else '"'
     written = []
     for letter in text:
         if letter in (quote, "\\"):
             written.append(f"\\{letter}")
-        elif (letter.isascii() and letter.isprintable()) or letter in "°²³€£§" or letter.isalpha():
+        elif (letter.isascii() and letter.isprintable()) or _LIKE_NO_OTHER.fullmatch(letter):
             written.append(letter)
         else:
             code = ord(letter)

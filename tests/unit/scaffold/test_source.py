@@ -97,6 +97,28 @@ HOSTILE = {
             "dash": "Int32",
         },
     ),
+    "headers_of_other_scripts": Hostile(
+        "a.csv",
+        csv_of(
+            [
+                "\u0430",
+                "\u0414\u0430\u0442\u0430",
+                "\u65e5\u4ed8",
+                "caf\u00e9",
+                "\u039f\u0394",
+                "\uff21",
+            ],
+            ["1"] * 6,
+        ),
+        {
+            "a": "Int32",
+            "data": "Int32",
+            "column_3": "Int32",
+            "cafe": "Int32",
+            "od": "Int32",
+            "a_2": "Int32",
+        },
+    ),
     "long_header": Hostile(
         "a.csv", csv_of(["very long " * 20], ["1"]), {("very_long_" * 20)[:63].rstrip("_"): "Int32"}
     ),
