@@ -60,11 +60,15 @@ def _print(text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _print_columns(source: NewSource) -> None:
     from analytics_platform.scaffold.render import kind_of
 
     read = source.sample
-    what = [f"{read.rows:,} rows", f"{len(read.headers):,} columns", read.file_format]
+    what = [_count(read.rows, "row"), _count(len(read.headers), "column"), read.file_format]
     what += [f"{option} {value!r}" for option, value in source.options.items()]
     _print(f"{read.file_name}: {', '.join(what)}")
     table = Table("column", "in the file", "type", "null", "why", "in the sample",

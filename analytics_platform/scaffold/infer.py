@@ -383,9 +383,9 @@ def _number(values: pl.Series, name: str, style: NumberStyle, delimiter: str) ->
     if style == PLAIN and delimiter != "," and len(readings) > 1:
         note = "a point parts either a fraction or thousands: the sample does not tell which"
         return Guess(pl.String(), "numbers that can be read in two ways", notes=(note,))
-    spelled = f" with decimal {style.decimal!r}" if style.decimal != "." else ""
+    spelled = f", decimal {style.decimal!r}" if style.decimal != "." else ""
     if style.thousands and values.str.contains(style.thousands, literal=True).any():
-        spelled += f" with thousands {style.thousands!r}"
+        spelled += f", thousands {style.thousands!r}"
     unstyled = _unstyled(values, style)
     if unstyled.str.contains(_INTEGER).all():
         return _integer(unstyled, spelled, name)
