@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from analytics_platform.cli import environments, reading, release
+from analytics_platform.cli import environments, new, reading, release
 from analytics_platform.cli.reproduce import reproduce
 from analytics_platform.cli.terminal import Product, console, fail
 from analytics_platform.settings import Environment, get_settings
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(release.app, name="release")
+app.add_typer(new.app, name="new")
 app.command()(reading.sql)
 app.command()(environments.clone)
 app.command()(environments.diff)
