@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dataframely as dy
 
-from analytics_platform.contracts import FileKind
+from analytics_platform.contracts import FileFormat
 from analytics_platform.lake import SchemaChange
 from analytics_platform.lake.records import WHOLE
 
@@ -69,7 +69,7 @@ class Source(LandingFolder):
     """One kind of arriving file, with one contract.
 
     Attributes:
-        file_format: csv or parquet.
+        file_format: How its files are written.
         contract: The typed schema and rules of its rows.
         partition_column: The date column of its daily partitions; None for a source delivered
             whole.
@@ -78,7 +78,7 @@ class Source(LandingFolder):
         schema_change: What to do when the contract's columns are no longer the table's.
     """
 
-    file_format: FileKind
+    file_format: FileFormat
     contract: type[dy.Schema]
     partition_column: str | None
     max_quarantined_share: float

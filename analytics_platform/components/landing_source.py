@@ -13,7 +13,7 @@ from analytics_platform.components.product_spec import (
     product_of,
     run_partitions,
 )
-from analytics_platform.contracts import contract_columns
+from analytics_platform.contracts import FileFormat, FileKind, contract_columns
 from analytics_platform.lake import FileStore, SchemaChange
 from analytics_platform.lake.io_manager import LakeResource, frame_metadata
 from analytics_platform.settings import get_settings
@@ -30,6 +30,17 @@ class LandingSource(dg.Component, dg.Model, dg.Resolvable):
         folder: Its folder in the product's landing zone.
         pattern: The file's name, with `{partition}` where its day stands.
         file_format: csv or parquet.
+        delimiter: What parts values; this and what follows as `contracts.FileFormat` has it.
+        quote: What values with delimiters or line breaks are wrapped in.
+        encoding: The text's encoding.
+        decimal: What parts a number from its fraction.
+        thousands: What may part a number's groups of three digits.
+        date_format: The strptime format of dates.
+        datetime_format: The strptime format of times; ISO 8601 unless said.
+        compression: gzip, none, or auto: gzip where the name ends in `.gz`.
+        unknown_columns: What a column that the contract does not know does: `fail` or `ignore`.
+        missing_columns: What a missing column does: `fail`, or `null` where it may be null.
+        max_bytes: The most a file may hold, uncompressed.
         partition_column: The date column of its daily partitions; leave out for a source that is
             delivered whole.
         max_quarantined_share: The share of a file's rows, 0 to 1, that may break a rule.
@@ -41,7 +52,18 @@ class LandingSource(dg.Component, dg.Model, dg.Resolvable):
     description: str
     folder: str
     pattern: str
-    file_format: Literal["csv", "parquet"]
+    file_format: FileKind
+    delimiter: str = ","
+    quote: str = '"'
+    encoding: str = "utf-8"
+    decimal: str = "."
+    thousands: str = ""
+    date_format: str = "%Y-%m-%d"
+    datetime_format: str | None = None
+    compression: Literal["auto", "none", "gzip"] = "auto"
+    unknown_columns: Literal["fail", "ignore"] = "fail"
+    missing_columns: Literal["fail", "null"] = "fail"
+    max_bytes: int = 2 * 1024**3
     partition_column: str | None = None
     max_quarantined_share: float = 0.01
     schema_change: SchemaChange = "fail"
@@ -59,7 +81,20 @@ class LandingSource(dg.Component, dg.Model, dg.Resolvable):
             name=self.name,
             folder=self.folder,
             pattern=self.pattern,
-            file_format=self.file_format,
+            file_format=FileFormat(
+                kind=self.file_format,
+                delimiter=self.delimiter,
+                quote=self.quote,
+                encoding=self.encoding,
+                decimal=self.decimal,
+                thousands=self.thousands,
+                date_format=self.date_format,
+                datetime_format=self.datetime_format,
+                compression=self.compression,
+                unknown_columns=self.unknown_columns,
+                missing_columns=self.missing_columns,
+                max_bytes=self.max_bytes,
+            ),
             contract=contract,
             partition_column=self.partition_column,
             max_quarantined_share=self.max_quarantined_share,
@@ -98,7 +133,7 @@ def _build_asset(product: ProductSpec, source: Source, description: str) -> dg.A
     spec = product.asset_spec(
         source.asset,
         description=description,
-        kinds={source.file_format, "polars", "ducklake"},
+        kinds={source.file_format.kind, "polars", "ducklake"},
         role="source",
         partition_column=source.partition_column,
         row_key=source.contract.primary_key(),

@@ -379,28 +379,29 @@ def contract_test_text(source: NewSource) -> str:
     import_line = f"from {module} import {source.class_name}"
     if len(import_line) > _WIDTH:
         import_line = f"from {module} import (\n    {source.class_name},\n)"
-    arguments = ["SAMPLE", source.class_name, f'"{source.sample.file_format}"']
-    arguments += [f"{name}={_literal(value)}" for name, value in source.options.items()]
-    call = f"    frame = read_file({', '.join(arguments)})"
-    if len(call) > _WIDTH:
-        inner = f"        {', '.join(arguments)}"
+    options = [f'"{source.sample.file_format}"']
+    options += [f"{name}={_literal(value)}" for name, value in source.options.items()]
+    declared = f"FORMAT = FileFormat({', '.join(options)})"
+    if len(declared) > _WIDTH:
+        inner = f"    {', '.join(options)}"
         if len(inner) > _WIDTH:
-            inner = "\n".join(f"        {argument}," for argument in arguments)
-        call = f"    frame = read_file(\n{inner}\n    )"
+            inner = "\n".join(f"    {option}," for option in options)
+        declared = f"FORMAT = FileFormat(\n{inner}\n)"
     return f'''"""The contract of `{source.name}` holds on the first rows of its sample."""
 
 from pathlib import Path
 
-from analytics_platform.contracts import apply_contract, read_file
+from analytics_platform.contracts import FileFormat, apply_contract, read_file
 {import_line}
 
 SAMPLE = Path(__file__).parent / "samples" / "{source.name}.{source.sample.file_format}"
+{declared}
 ROWS = {source.sample.copied_rows}
 
 
 def test_every_row_of_the_sample_holds() -> None:
-{call}
-    result = apply_contract(frame, {source.class_name})
+    frame = read_file(SAMPLE, {source.class_name}, FORMAT)
+    result = apply_contract(frame, {source.class_name}, file_format=FORMAT)
     assert result.counts == {{}}
     assert result.good.height == ROWS
 '''

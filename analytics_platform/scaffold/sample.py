@@ -11,12 +11,13 @@ import csv
 import gzip
 import io
 import zlib
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
-from analytics_platform.contracts import FileFormat
+from analytics_platform.contracts import FileKind
 from analytics_platform.scaffold.errors import SampleError
 
 #: A larger sample is refused: it is read into memory as text, and says no more.
@@ -48,7 +49,7 @@ class Sample:
     """
 
     file_name: str
-    file_format: FileFormat
+    file_format: FileKind
     headers: list[str]
     frame: pl.DataFrame
     copy: bytes
@@ -81,12 +82,7 @@ def read_sample(path: Path) -> Sample:
     if lower.endswith(".parquet"):
         return read_parquet(data, name)
     if lower.endswith(".gz"):
-        sample = read_csv(_unpacked(data, name), name[: -len(".gz")])
-        sample.notes.append(
-            "the sample is packed (.gz) and the platform reads plain CSV: the pattern is without "
-            ".gz, so have the files delivered unpacked"
-        )
-        return sample
+        return replace(read_csv(_unpacked(data, name), name[: -len(".gz")]), file_name=name)
     if lower.endswith((".csv", ".tsv", ".txt")):
         return read_csv(data, name)
     raise SampleError(
@@ -163,6 +159,7 @@ def read_csv(data: bytes, name: str) -> Sample:
     delimiter = find_delimiter(lines, name)
     records, ends = _records(lines, delimiter, name)
     headers, rows = records[0], records[1:]
+    _require_names(name, headers)
     if not rows:
         raise _no_rows(name, headers)
     for record, line in zip(records, [1, *(end + 1 for end in ends[:-1])], strict=True):
@@ -192,6 +189,19 @@ def read_csv(data: bytes, name: str) -> Sample:
             "are right, as any byte has a meaning there"
         )
     return sample
+
+
+def _require_names(name: str, headers: list[str]) -> None:
+    """Columns are found by their names, so each must have one of its own."""
+    faults = [f"{header!r} twice" for header, n in Counter(headers).items() if header and n > 1]
+    faults += [f"none over column {n}" for n, header in enumerate(headers, 1) if not header]
+    if faults:
+        raise SampleError(
+            name,
+            expected="a header with a name of its own for each column",
+            found=", ".join(faults),
+            advice="Ask the sender for names that differ, and correct the sample likewise.",
+        )
 
 
 def _no_rows(name: str, headers: list[str]) -> SampleError:

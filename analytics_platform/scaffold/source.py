@@ -11,7 +11,6 @@ import keyword
 import os
 import re
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +80,7 @@ def decide(
         sample.delimiter,
         has_types=sample.file_format == "parquet",
     )
-    notes = [*sample.notes, *_headers_noted(sample.headers)]
+    notes = [*sample.notes]
     if not table.columns:
         raise ScaffoldError(
             f"Inferring {name}: expected a column of a type that contracts hold; found "
@@ -131,20 +130,6 @@ def decide(
             "say; name one with --key, as doubled rows go unseen without it"
         )
     return NewSource(product, name, sample, table, pattern, partition, columns, not key), notes
-
-
-def _headers_noted(headers: Sequence[str]) -> list[str]:
-    """A word on headers by which a column cannot be found in the next file."""
-    twice = sorted(header for header, count in Counter(headers).items() if header and count > 1)
-    notes = []
-    if twice:
-        notes.append(
-            f"{', '.join(map(repr, twice))} heads more than one column, and the platform refuses "
-            "such a file, as it finds columns by their names: ask the sender for names that differ"
-        )
-    if "" in headers:
-        notes.append("a column has no header, and is not found by a name: ask the sender for one")
-    return notes
 
 
 def _partition_given(table: infer.Table, wanted: str) -> str:

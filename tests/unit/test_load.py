@@ -6,6 +6,7 @@ import dataframely as dy
 
 from analytics_platform.arrivals.landing import Source
 from analytics_platform.arrivals.load import load
+from analytics_platform.contracts import FileFormat
 from analytics_platform.lake import FileStore, Lake
 
 
@@ -19,7 +20,7 @@ SOURCE = Source(
     name="sales",
     folder="sales",
     pattern="sales_{partition}.csv",
-    file_format="csv",
+    file_format=FileFormat("csv"),
     contract=Sale,
     partition_column="day",
     max_quarantined_share=0.5,
