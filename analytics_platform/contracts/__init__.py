@@ -14,6 +14,7 @@ from analytics_platform.contracts.definition import (
     ContractColumn,
     check_contract,
     contract_columns,
+    references,
 )
 from analytics_platform.contracts.errors import (
     ColumnTypeError,
@@ -26,7 +27,7 @@ from analytics_platform.contracts.errors import (
 )
 from analytics_platform.contracts.filtering import ContractResult, apply_contract
 from analytics_platform.contracts.format import FileFormat, FileKind
-from analytics_platform.contracts.reader import read_file
+from analytics_platform.contracts.reader import read_file, read_records
 
 __all__ = [
     "SOURCE_FAULT",
@@ -48,4 +49,6 @@ __all__ = [
     "check_contract",
     "contract_columns",
     "read_file",
+    "read_records",
+    "references",
 ]

@@ -7,7 +7,8 @@ does what a value means (`text_values`).
 """
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -39,6 +40,26 @@ def read_csv(
     """The rows of a CSV file, all values as text; see `read_file`."""
     lines = TextLines(blocks, file_format, file)
     return _CsvReading(lines, contract, file_format, file).frame()
+
+
+def read_csv_records(
+    blocks: Iterator[bytes],
+    contract: type[dy.Schema],
+    file_format: FileFormat,
+    file: str,
+    records: Sequence[tuple[int, str]],
+) -> pl.DataFrame:
+    """Some records of a CSV file as rows, all values as text; see `read_records`.
+
+    Args:
+        blocks: The file's bytes; they are read as far as its header goes.
+        contract: The source's contract.
+        file_format: How the file is written.
+        file: The file, as the ledger names it.
+        records: The line and the text of each record.
+    """
+    lines = TextLines(blocks, file_format, file)
+    return _CsvReading(lines, contract, file_format, file).records(records)
 
 
 class _CsvReading:
@@ -81,8 +102,7 @@ class _CsvReading:
                 end = reader.line_num
                 if record:
                     if len(record) != width:
-                        error = self._shape_error(record, line, end)
-                        first_ragged = first_ragged or error
+                        first_ragged = self._shape_error(record, line, end, first_ragged)
                         ragged.append(len(records))
                         record = [""] * width
                     records.append(record)
@@ -98,23 +118,45 @@ class _CsvReading:
                     self._first_kept = line
                     self._has_new_block = False
         except csv.Error as error:
-            is_long = "field limit" in str(error)
-            raise UnreadableFileError(
-                "a value is longer than may be" if is_long else "the quoting does not hold",
-                file=self._file,
-                line=line,
-                expected=f"values of at most {csv.field_size_limit()} characters"
-                if is_long
-                else "values quoted as RFC 4180 has it",
-                found=str(error),
-                advice=f"A quote may be unpaired from this line on. {ASK_SENDER}",
-            ) from error
+            raise self._quoting_error(error, line) from error
         rows += len(records) - len(ragged)
         if first_ragged is not None and not rows:
             # Not one bad row among others: the file is no table, or the header is not its own.
             raise first_ragged
         frames.append(self._chunk(records, starts, ends, ragged))
         return pl.concat(frames, rechunk=True)
+
+    def records(self, kept: Sequence[tuple[int, str]]) -> pl.DataFrame:
+        """Rows of records that were told apart before; of the file, only the header is read."""
+        reader = csv.reader(
+            chain.from_iterable(self._blocks()), strict=True, **_dialect(self._format)
+        )
+        try:
+            self._read_header(reader)
+        except csv.Error as error:
+            raise self._quoting_error(error, 1) from error
+        records: list[list[str]] = []
+        ragged: list[int] = []
+        for place, (_, text) in enumerate(kept):
+            record = _one_record(text, self._format)
+            if len(record) != self._width:
+                ragged.append(place)
+                record = [""] * self._width
+            records.append(record)
+        return self._rows(records, [line for line, _ in kept], [text for _, text in kept], ragged)
+
+    def _quoting_error(self, error: csv.Error, line: int) -> DataError:
+        is_long = "field limit" in str(error)
+        return UnreadableFileError(
+            "a value is longer than may be" if is_long else "the quoting does not hold",
+            file=self._file,
+            line=line,
+            expected=f"values of at most {csv.field_size_limit()} characters"
+            if is_long
+            else "values quoted as RFC 4180 has it",
+            found=str(error),
+            advice=f"A quote may be unpaired from this line on. {ASK_SENDER}",
+        )
 
     def _blocks(self) -> Iterator[list[str]]:
         for block in self._source:
@@ -159,43 +201,46 @@ class _CsvReading:
                 )
         return ""
 
-    def _shape_error(self, record: list[str], line: int, end: int) -> DataError:
-        """What is wrong with a record of another width; raised where it is the file that is wrong.
+    def _shape_error(
+        self, record: list[str], line: int, end: int, first: DataError | None
+    ) -> DataError:
+        """What is wrong with the first record of another width, to raise if no record is right.
+
+        Args:
+            record: A record of another width than the header.
+            line: Its first line.
+            end: Its last line.
+            first: What was wrong with the first such record; None if this is it.
 
         Raises:
             UnreadableFileError: The record goes over several lines, so that an unpaired quote may
                 have swallowed rows; or the file ends within it.
         """
-        text = self._text(line, end)
-        found = f"{len(record)}: {_excerpt(text)}"
-        expected = f"{self._width} values ({', '.join(list(self._places)[:50])})"
-        problem = "a row has another number of values than the header"
-        if end > line:
-            raise UnreadableFileError(
-                f"{problem}, and goes over {end - line + 1} lines",
+
+        def error(problem: str, advice: str) -> DataError:
+            return UnreadableFileError(
+                problem,
                 file=self._file,
                 line=line,
-                expected=expected,
-                found=found,
-                advice=f"A quote may be unpaired from this line on. {ASK_SENDER}",
+                expected=f"{self._width} values ({', '.join(list(self._places)[:50])})",
+                found=f"{len(record)}: {_excerpt(self._text(line, end))}",
+                advice=f"{advice} {ASK_SENDER}",
+            )
+
+        problem = "a row has another number of values than the header"
+        if end > line:
+            raise error(
+                f"{problem}, and goes over {end - line + 1} lines",
+                "A quote may be unpaired from this line on.",
             )
         is_last = self._kept[end - self._first_kept][-1] not in "\r\n"
         if is_last and len(record) < self._width:
-            raise UnreadableFileError(
-                "the last row has too few values and no line end",
-                file=self._file,
-                line=line,
-                expected=expected,
-                found=found,
-                advice=f"The file may be cut off. {ASK_SENDER}",
+            raise error(
+                "the last row has too few values and no line end", "The file may be cut off."
             )
-        return UnreadableFileError(
+        return first or error(
             f"no row has as many values as the header; at first, {problem}",
-            file=self._file,
-            line=line,
-            expected=expected,
-            found=found,
-            advice=f"The header may be another file's, or a delimiter not quoted. {ASK_SENDER}",
+            "The header may be another file's, or a delimiter not quoted.",
         )
 
     def _text(self, start: int, end: int) -> str:
@@ -205,8 +250,7 @@ class _CsvReading:
     def _chunk(
         self, records: list[list[str]], starts: list[int], ends: list[int], ragged: list[int]
     ) -> pl.DataFrame:
-        """Some records as rows, in the order of the file."""
-        columns = list(zip(*records, strict=True)) if records else [()] * self._width
+        """The records that are in no frame yet as rows, in the order of the file."""
         first = self._first_kept
         if starts and ends[-1] - starts[0] + 1 == len(starts):
             texts = self._kept[starts[0] - first : ends[-1] + 1 - first]
@@ -217,6 +261,15 @@ class _CsvReading:
                 else "".join(self._kept[start - first : end + 1 - first])
                 for start, end in zip(starts, ends, strict=True)
             ]
+        return self._rows(records, starts, texts, ragged).with_columns(
+            pl.col(SOURCE_TEXT).str.strip_suffix("\n").str.strip_suffix("\r")
+        )
+
+    def _rows(
+        self, records: list[list[str]], starts: list[int], texts: list[str], ragged: list[int]
+    ) -> pl.DataFrame:
+        """Records as rows, with their lines and texts; those that are ragged have the fault."""
+        columns = list(zip(*records, strict=True)) if records else [()] * self._width
         faults: list[str | None] = list(repeat(None, len(records)))
         for place in ragged:
             faults[place] = SHAPE_RULE
@@ -230,10 +283,18 @@ class _CsvReading:
                 pl.Series(SOURCE_TEXT, texts, dtype=pl.String),
                 pl.Series(SOURCE_FAULT, faults, dtype=pl.String),
             ]
-        ).with_columns(
-            *(pl.when(pl.col(name) != "").then(pl.col(name)) for name in self._places),
-            pl.col(SOURCE_TEXT).str.strip_suffix("\n").str.strip_suffix("\r"),
-        )
+        ).with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in self._places)
+
+
+def _one_record(text: str, file_format: FileFormat) -> list[str]:
+    """The values of a record that stands by itself; none where it is not exactly one."""
+    # Not in one pass with its neighbours: an unpaired quote would swallow them.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, **_dialect(file_format))
+    try:
+        records = [record for record in reader if record]
+    except csv.Error:
+        return []
+    return records[0] if len(records) == 1 else []
 
 
 def _dialect(file_format: FileFormat) -> dict[str, Any]:

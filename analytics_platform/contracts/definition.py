@@ -5,6 +5,7 @@ in it surfaces as the code location loads and not with tonight's file. Reading f
 rows do not belong here.
 """
 
+import re
 from functools import cache
 from types import new_class
 from typing import NamedTuple
@@ -32,9 +33,15 @@ SHAPE_RULE = "shape"
 #: What a column's metadata may say of its files; other keys are the product's own.
 _HEADER = "header"
 _FORMAT = "format"
+_REFERENCES = "references"
 
 ROW = "_row"
 """The position of a row in a frame under test; never leaves this room."""
+
+DELIVERY = "_delivery"
+"""What the files of a frame were delivered for; never leaves this room."""
+
+_REFERENCE = re.compile(r"[a-z][a-z0-9_]*\.\w+")
 
 _DUCKDB_TYPES: dict[type[pl.DataType], str] = {
     pl.Int8: "TINYINT",
@@ -102,11 +109,12 @@ def check_contract(contract: type[dy.Schema]) -> None:
     """Raise if a contract cannot be used, naming every fault it has.
 
     A column's `metadata` may say how its files spell it: `{"header": "Flight Date"}` is the name
-    it has in the file, `{"format": "%d/%m/%Y"}` the format of its own dates or times.
+    it has in the file, `{"format": "%d/%m/%Y"}` the format of its own dates or times. It may also
+    say where its values should be known: `{"references": "airlines.carrier"}`.
 
     Rules must look at one row at a time: rows of many files are checked together, and a rule over
     a group would let one file's rows condemn another's. Uniqueness belongs in `primary_key=True`,
-    which is tested within each file.
+    which is tested within each delivery.
 
     Args:
         contract: The source's contract.
@@ -185,6 +193,8 @@ def _metadata_fault(column: dy.Column) -> str | None:
         header = metadata[_HEADER]
         if not isinstance(header, str) or not header:
             return f"its header {header!r} must be the text that stands in the file"
+    if _REFERENCES in metadata and not _REFERENCE.fullmatch(str(metadata[_REFERENCES])):
+        return f"its reference {metadata[_REFERENCES]!r} must be written <source>.<column>"
     if _FORMAT not in metadata:
         return None
     if not (column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime)):
@@ -198,6 +208,15 @@ def file_headers(contract: type[dy.Schema]) -> dict[str, str]:
     return {
         name: (column.metadata or {}).get(_HEADER, name)
         for name, column in contract.columns().items()
+    }
+
+
+def references(contract: type[dy.Schema]) -> dict[str, tuple[str, str]]:
+    """The columns whose values should be among those of another source: its name and column."""
+    return {
+        name: tuple(column.metadata[_REFERENCES].split(".", 1))
+        for name, column in contract.columns().items()
+        if column.metadata and _REFERENCES in column.metadata
     }
 
 
@@ -261,14 +280,15 @@ def _looks_at_one_row(expression: pl.Expr) -> bool:
 
 @cache
 def located_contract(contract: type[dy.Schema]) -> type[dy.Schema]:
-    """The contract with the columns that tell rows apart: position and file.
+    """The contract with the columns that tell rows apart: position, file and delivery.
 
-    The file becomes part of the primary key, so that a key is unique within each file: of two
-    files checked together, a misplaced row in one does not condemn the right row in the other.
+    The delivery becomes part of the primary key, so that a key is unique within each: of two days
+    checked together, a misplaced row in one does not condemn the right row in the other.
     """
     extra: dict[str, dy.Column] = {
         ROW: dy.UInt32(),
-        SOURCE_FILE: dy.String(primary_key=bool(contract.primary_key())),
+        SOURCE_FILE: dy.String(),
+        DELIVERY: dy.String(primary_key=bool(contract.primary_key())),
     }
     return new_class(
         f"Located{contract.__name__}", (contract,), exec_body=lambda ns: ns.update(extra)

@@ -15,7 +15,9 @@ import dataframely as dy
 import polars as pl
 
 from analytics_platform.contracts.definition import (
+    DELIVERY,
     PARTITION_RULE,
+    PRIMARY_KEY_RULE,
     ROW,
     SOURCE_FAULT,
     SOURCE_FILE,
@@ -79,6 +81,8 @@ def apply_contract(
     file_format: FileFormat | FileKind = "csv",
     partition_column: str | None = None,
     partitions: Mapping[str, date] | None = None,
+    is_one_delivery: bool = False,
+    loaded: pl.DataFrame | None = None,
 ) -> ContractResult:
     """Part the rows that keep a contract from those that do not.
 
@@ -88,8 +92,10 @@ def apply_contract(
     - `<column>|type`: the text is not a value of the column's type;
     - `<column>|nullability`, `<column>|min` and so on: dataframely's, of the column's declaration;
     - the names of the contract's own rules;
-    - `primary_key`: another row of the same file has the same key. All rows of that key are bad,
-      as none can be told to be the right one;
+    - `primary_key`: another row of the same delivery has the same key. All rows of that key are
+      bad, as none can be told to be the right one. A delivery is what came for one partition, in
+      one file or several; without partitions it is the frame where `is_one_delivery`, or a file.
+      A row whose key one of `loaded` has is bad as well, and that one stays as it is;
     - `partition`: the row's date is not the date its file was delivered for.
 
     A rule is not evaluated for a row in which a value it needs is not of its type.
@@ -103,6 +109,9 @@ def apply_contract(
             delivered by day; None for an unpartitioned source.
         partitions: The date each file was delivered for, by `_source_file`; given with
             `partition_column`, for every file in the frame.
+        is_one_delivery: Whether the files, of a source without partitions, are parts of one whole.
+        loaded: Rows of the same deliveries that hold and are not under test: `_source_file` and
+            the columns of the primary key, in the contract's types.
 
     Returns:
         Good rows, bad rows and counts, rows in the order of the frame.
@@ -121,7 +130,13 @@ def apply_contract(
         if name not in frame.columns
     ).with_row_index(ROW)
     file_format, formats = FileFormat.of(file_format), own_formats(contract)
-    texts = numbered.select(ROW, *columns, SOURCE_FILE, SOURCE_LINE)
+    delivery = pl.lit("") if is_one_delivery else pl.col(SOURCE_FILE)
+    if partitions is not None:
+        days = {file: day.isoformat() for file, day in partitions.items()}
+        delivery = pl.col(SOURCE_FILE).replace_strict(days, return_dtype=pl.String)
+    texts = numbered.select(
+        ROW, *columns, SOURCE_FILE, SOURCE_LINE, delivery.cast(pl.String).alias(DELIVERY)
+    )
     if (is_row := numbered[SOURCE_FAULT].is_null()).sum() < numbered.height:
         texts = texts.filter(is_row)
     typed = texts.with_columns(
@@ -157,7 +172,14 @@ def apply_contract(
                 ROW, pl.lit(PARTITION_RULE).alias(_RULE)
             )
         )
-    rules = pl.concat([pl.DataFrame(schema=_BROKEN_SCHEMA), *broken])
+    if loaded is not None and (key := contract.primary_key()):
+        taken = loaded.select(*key, delivery.cast(pl.String).alias(DELIVERY))
+        broken.append(
+            typed.join(taken, on=[*key, DELIVERY], how="semi").select(
+                ROW, pl.lit(PRIMARY_KEY_RULE).alias(_RULE)
+            )
+        )
+    rules = pl.concat([pl.DataFrame(schema=_BROKEN_SCHEMA), *broken]).unique(maintain_order=True)
     result = ContractResult(
         good=held.join(rules, on=ROW, how="anti", maintain_order="left")
         .join(typed.select(ROW, SOURCE_LINE), on=ROW, how="left", maintain_order="left")

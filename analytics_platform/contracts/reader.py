@@ -5,6 +5,7 @@ the file as a whole (size, encoding, truncation, columns, types) is an error her
 row is the contract's business (`filtering`). Fetching and remembering files do not belong here.
 """
 
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ import dataframely as dy
 import polars as pl
 
 from analytics_platform.contracts.content import ASK_SENDER, read_blocks
-from analytics_platform.contracts.csv_file import read_csv
+from analytics_platform.contracts.csv_file import read_csv, read_csv_records
 from analytics_platform.contracts.definition import (
     SOURCE_FAULT,
     SOURCE_FILE,
@@ -96,6 +97,54 @@ def read_file(
             found="columns only",
             advice=ASK_SENDER,
         )
+    return _with_all_columns(frame, contract, file_format, file)
+
+
+def read_records(
+    path: Path,
+    contract: type[dy.Schema],
+    file_format: FileFormat | FileKind,
+    records: Sequence[tuple[int, str | None]],
+    *,
+    source_file: str | None = None,
+) -> pl.DataFrame:
+    """Some rows of a file that was read before, by the contract and the format of now.
+
+    A CSV record is read from its text alone, and of the file only the header: so a text that was
+    decoded wrongly stays so, and one that is no record by itself, or of another width than the
+    header, has the fault `shape` whatever stands beside it. A Parquet row is taken from the file.
+
+    Args:
+        path: The file.
+        contract: The source's contract.
+        file_format: How the file is written.
+        records: The `_source_line` and, of CSV, the `_source_text` of each row wanted. A CSV
+            record without text is left out.
+        source_file: The name the ledger knows the file by; the file's own name by default.
+
+    Returns:
+        The rows as `read_file` gives them, in the order of `records`.
+
+    Raises:
+        As `read_file` does.
+    """
+    check_contract(contract)
+    file_format = FileFormat.of(file_format)
+    file = path.name if source_file is None else source_file
+    if file_format.kind == "parquet":
+        frame = read_file(path, contract, file_format, source_file=source_file)
+        wanted = pl.Series(SOURCE_LINE, [line for line, _ in records], dtype=pl.Int64).to_frame()
+        return wanted.join(frame, on=SOURCE_LINE, maintain_order="left").select(frame.columns)
+    texts = [(line, text) for line, text in records if text is not None]
+    with closing(read_blocks(path, file_format, file)) as blocks:
+        frame = read_csv_records(blocks, contract, file_format, file, texts)
+    return _with_all_columns(frame, contract, file_format, file)
+
+
+def _with_all_columns(
+    frame: pl.DataFrame, contract: type[dy.Schema], file_format: FileFormat, file: str
+) -> pl.DataFrame:
+    """The rows with the columns that the file may lack, and with its name."""
     dtypes = dict.fromkeys(contract.column_names(), pl.String())
     if file_format.kind == "parquet":
         dtypes = {name: column.dtype for name, column in contract.columns().items()}

@@ -26,6 +26,7 @@ from analytics_platform.contracts import (
     check_contract,
     read_file,
 )
+from tests.unit.contracts.files import parquet, put
 
 MIB = 1024**2
 
@@ -40,18 +41,6 @@ class Sale(dy.Schema):
 HEADER = b"day,shop,pieces,amount\n"
 ROW = b"2013-01-01,Ulm,2,1.5\n"
 CSV = FileFormat("csv")
-
-
-def put(folder: Path, data: bytes, name: str = "sales.csv") -> Path:
-    path = folder / name
-    path.write_bytes(data)
-    return path
-
-
-def parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
 
 
 def applied(
@@ -635,6 +624,22 @@ def test_a_time_that_its_unit_cannot_hold_is_refused(
 SALES = pl.DataFrame([SOLD] * 50, Sale.create_empty().schema, orient="row")
 PARQUET = FileFormat("parquet")
 
+#: Three rows, a bit of whose page header is flipped. Polars 2 ends the process on it (SIGABRT).
+DAMAGED = Path(__file__).with_name("damaged_metadata.parquet")
+
+
+class Thing(dy.Schema):
+    """What the damaged file would hold."""
+
+    day = dy.Int32(description="Day.")
+    shop = dy.String(description="Shop.")
+    pieces = dy.Int64(nullable=True, description="Pieces.")
+
+
+def test_a_parquet_file_that_ends_other_readers_processes_is_refused() -> None:
+    with pytest.raises(UnreadableFileError, match="it is not a whole Parquet file"):
+        read_file(DAMAGED, Thing, PARQUET)
+
 
 @pytest.mark.parametrize("length", [1, 4, 8, 12, 200, -1, -4, -8, -100])
 def test_a_truncated_parquet_file_is_refused(tmp_path: Path, length: int) -> None:
@@ -715,7 +720,7 @@ def test_a_folder_named_like_a_file_is_an_error_of_the_system(tmp_path: Path) ->
 
 @pytest.fixture
 def unreadable(tmp_path: Path) -> Iterator[Path]:
-    path = put(tmp_path, HEADER + ROW)
+    path = put(tmp_path, HEADER + ROW, "sales.csv")
     path.chmod(0)
     yield path
     path.chmod(0o600)

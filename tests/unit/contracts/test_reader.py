@@ -21,6 +21,7 @@ from analytics_platform.contracts import (
     UnreadableFileError,
     read_file,
 )
+from tests.unit.contracts.files import parquet, put
 
 
 class Booking(dy.Schema):
@@ -30,18 +31,6 @@ class Booking(dy.Schema):
 
 
 HEADER = b"day,name,seats\n"
-
-
-def put(folder: Path, data: bytes, name: str = "booking.csv") -> Path:
-    path = folder / name
-    path.write_bytes(data)
-    return path
-
-
-def parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
 
 
 BOOKINGS = pl.DataFrame(

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, example, given, seed, settings
 from hypothesis import strategies as st
 
 from analytics_platform.contracts import ContractError, FileFormat, apply_contract, read_file
+from tests.unit.contracts.files import parquet
 
 
 class Parcel(dy.Schema):
@@ -174,12 +175,6 @@ def reads_or_says(folder: Path, data: bytes, file_format: FileFormat) -> None:
                 name: value or None
                 for name, value in zip(header.values, record.values, strict=True)
             }
-
-
-def parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
 
 
 def packed(data: bytes) -> bytes:
