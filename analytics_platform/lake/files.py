@@ -20,7 +20,6 @@ from analytics_platform.lake.errors import LakeError
 URL_PREFIX = "/files"
 READ_ONLY = 0o444
 LONGEST_NAME = 120
-CHUNK_BYTES = 1 << 20
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SAFE_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
@@ -88,32 +87,54 @@ class FileStore:
             # Upkeep leaves young files alone: what is about to be recorded is young again.
             os.utime(path)
         else:
-            self._write(path, [content], sha256, safe_name)
+            self.take([content], safe_name)
         return stored
 
-    def put_file(self, source: Path, name: str, sha256: str) -> StoredFile:
-        """Keep a copy of a file whose hash is known, in bounded memory.
+    def take(self, chunks: Iterable[bytes], name: str) -> StoredFile:
+        """Keep what comes in pieces, in bounded memory, under the hash that it turns out to have.
 
         Args:
-            source: The file.
+            chunks: The content. Where it raises, nothing is kept.
             name: The wanted name, as in `put`.
-            sha256: The hash that its content must have.
-
-        Raises:
-            FileCorruptError: If its content has another hash, because it was changed meanwhile.
         """
         safe_name = _safe_name(name)
-        path = self._path(sha256, safe_name)
-        if path.is_file() and _sha256_of(path) == sha256 == _sha256_of(source):
-            os.utime(path)
-        else:
-            with source.open("rb") as content:
-                self._write(path, iter(lambda: content.read(CHUNK_BYTES), b""), sha256, str(source))
-        return StoredFile(sha256, path.stat().st_size, safe_name, path)
+        self.root.mkdir(parents=True, exist_ok=True)
+        # A name that starts with a dot is never served, so a file left by a killed process is
+        # invisible.
+        handle, temporary = tempfile.mkstemp(dir=self.root, prefix=".incoming-")
+        digest, size = hashlib.sha256(), 0
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    size += file.write(chunk)
+                file.flush()
+                os.fchmod(file.fileno(), READ_ONLY)
+                os.fsync(file.fileno())
+            sha256 = digest.hexdigest()
+            path = self._path(sha256, safe_name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # One that stands already is replaced: it is the same, or was damaged meanwhile.
+            os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+            raise
+        # Without it a power cut may forget the new name although the bytes are safe.
+        sync_folders(path.parent, self.root)
+        return StoredFile(sha256, size, safe_name, path)
 
     def has(self, sha256: str, name: str) -> bool:
         """Whether a file is stored; it is not read."""
         return self._path(sha256, name).is_file()
+
+    def is_intact(self, sha256: str, name: str) -> bool:
+        """Whether a file is stored and has the hash that it should have; it is read whole."""
+        try:
+            with self._path(sha256, name).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        except (FileNotFoundError, IsADirectoryError):
+            return False
 
     def get(self, sha256: str, name: str) -> bytes:
         """The content of a stored file, checked against its hash.
@@ -167,39 +188,6 @@ class FileStore:
 
     def _path(self, sha256: str, name: str) -> Path:
         return self.root / sha256[:2] / sha256 / name
-
-    def _write(self, path: Path, chunks: Iterable[bytes], sha256: str, source: str) -> None:
-        """Make a file appear whole under its name, if it has the hash that it should have."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A name that starts with a dot is never served, so a file left by a killed process is
-        # invisible.
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
-        digest = hashlib.sha256()
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.flush()
-                os.fchmod(file.fileno(), READ_ONLY)
-                os.fsync(file.fileno())
-            if digest.hexdigest() != sha256:
-                raise FileCorruptError(
-                    f"Keeping {source}: expected SHA-256 {sha256}, found {digest.hexdigest()}. "
-                    "It was changed while it was read."
-                )
-            os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic
-        except BaseException:
-            with suppress(FileNotFoundError):
-                Path(temporary).unlink()
-            raise
-        # Without it a power cut may forget the new name although the bytes are safe.
-        sync_folders(path.parent, self.root)
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _safe_name(name: str) -> str:

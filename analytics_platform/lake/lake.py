@@ -88,21 +88,9 @@ class Transaction:
                 that `schema_change` does not allow.
             LakeError: If a row belongs to none of `partitions`.
         """
-        frame = _without_categoricals(frame)
-        require_exact(f"{schema}.{table}", _wide_integers(frame))
         name = table_name(schema, table)
         con = self.connection
-        con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{identifier(schema)}")
-        con.register("incoming", frame.to_arrow())
-        try:
-            incoming = columns_of(con, "incoming")
-            if _exists(con, schema, table):
-                reconcile(
-                    con, schema, table, incoming, schema_change, replaces_all=partitions is None
-                )
-            else:
-                require_exact(f"{schema}.{table}", incoming)
-                con.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming LIMIT 0")
+        with self._incoming(schema, table, frame, schema_change, replaces_all=partitions is None):
             if partitions is None:
                 con.execute(f"DELETE FROM {name}")
             else:
@@ -122,9 +110,64 @@ class Transaction:
                     )
                 con.execute(f"DELETE FROM {name} WHERE {column} IN ({keys})")
             con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")
+        return frame.height
+
+    def append(
+        self,
+        schema: str,
+        table: str,
+        frame: pl.DataFrame,
+        *,
+        schema_change: SchemaChange = "fail",
+    ) -> int:
+        """Add the rows of a frame to a table, whose rows stay as they are.
+
+        Args:
+            schema: The product's schema.
+            table: The table's name.
+            frame: The new rows; columns are matched by name.
+            schema_change: What to do where the frame's columns are not the table's.
+
+        Returns:
+            The number of rows added.
+
+        Raises:
+            SchemaChangedError: As `replace` does.
+        """
+        with self._incoming(schema, table, frame, schema_change, replaces_all=False):
+            self.connection.execute(
+                f"INSERT INTO {table_name(schema, table)} BY NAME SELECT * FROM incoming"
+            )
+        return frame.height
+
+    @contextmanager
+    def _incoming(
+        self,
+        schema: str,
+        table: str,
+        frame: pl.DataFrame,
+        schema_change: SchemaChange,
+        *,
+        replaces_all: bool,
+    ) -> Iterator[None]:
+        """The frame under the name `incoming`, and a table that fits it."""
+        frame = _without_categoricals(frame)
+        require_exact(f"{schema}.{table}", _wide_integers(frame))
+        con = self.connection
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{identifier(schema)}")
+        con.register("incoming", frame.to_arrow())
+        try:
+            incoming = columns_of(con, "incoming")
+            if _exists(con, schema, table):
+                reconcile(con, schema, table, incoming, schema_change, replaces_all=replaces_all)
+            else:
+                require_exact(f"{schema}.{table}", incoming)
+                con.execute(
+                    f"CREATE TABLE {table_name(schema, table)} AS SELECT * FROM incoming LIMIT 0"
+                )
+            yield
         finally:
             con.unregister("incoming")
-        return frame.height
 
     def record_writes(
         self, writes: Sequence[records.WriteRecord], snapshot_id: int | None = None

@@ -101,10 +101,10 @@ TABLES = {
         passed BOOLEAN, blocking BOOLEAN, run_id VARCHAR, detail VARCHAR,
         evaluated_at TIMESTAMP""",
     "arrivals": """
-        product VARCHAR, source VARCHAR, "partition" VARCHAR, path VARCHAR, size_bytes BIGINT,
-        modified_ns BIGINT, content_sha256 VARCHAR, stored_name VARCHAR, status VARCHAR,
-        reason VARCHAR, run_id VARCHAR, rows_in_file BIGINT,
-        rows_loaded BIGINT, rows_quarantined BIGINT, recorded_at TIMESTAMP""",
+        product VARCHAR, source VARCHAR, "partition" VARCHAR, path VARCHAR, status VARCHAR,
+        size_bytes BIGINT, version VARCHAR, content_sha256 VARCHAR, stored_name VARCHAR,
+        reason VARCHAR, run_id VARCHAR, rows_in_file BIGINT, rows_loaded BIGINT,
+        rows_quarantined BIGINT, snapshot_id BIGINT, recorded_at TIMESTAMP""",
     "models": """
         product VARCHAR, model VARCHAR, version BIGINT, artifact_sha256 VARCHAR,
         artifact_name VARCHAR, trained_on VARCHAR, snapshot_id BIGINT, run_id VARCHAR,
@@ -240,6 +240,24 @@ def latest_writes(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
     ).pl()
 
 
+def removed_partitions(con: duckdb.DuckDBPyConnection, product: str) -> dict[str, dict[str, int]]:
+    """The partitions of each asset that were taken out and do not stand, with the snapshot."""
+    rows = con.execute(
+        """
+        SELECT asset, "partition", snapshot_id FROM (
+            SELECT * FROM lake.ops.writes WHERE product = ?
+            QUALIFY row_number() OVER (
+                PARTITION BY asset, "partition" ORDER BY snapshot_id DESC, written_at DESC) = 1)
+        WHERE kind = 'removed'
+        """,
+        [product],
+    ).fetchall()
+    removed: dict[str, dict[str, int]] = {}
+    for asset, partition, snapshot_id in rows:
+        removed.setdefault(asset, {})[partition] = snapshot_id
+    return removed
+
+
 def latest_files(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
     """The files of each partition: those that were recorded together last.
 
@@ -256,21 +274,32 @@ def latest_files(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
     ).pl()
 
 
-def latest_checks(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
+def latest_checks(
+    con: duckdb.DuckDBPyConnection, product: str, *, alias: str = "lake", since: int = -1
+) -> pl.DataFrame:
     """The newest result of each check on each partition.
 
-    Columns: asset, check, partition, snapshot_id, evaluated_at, passed, blocking, detail.
+    Of two of the same moment on the same state, the one that failed counts.
+
+    Columns: asset, check, partition, snapshot_id, evaluated_at, passed, blocking, run_id, detail.
+
+    Args:
+        con: A connection to the lake.
+        product: The product.
+        alias: The catalog to look in, where another is attached.
+        since: Leave out what saw this snapshot or an earlier one.
     """
     return con.execute(
-        """
-        SELECT asset, "check", "partition", snapshot_id, evaluated_at, passed, blocking, detail
-        FROM lake.ops.checks WHERE product = ?
+        f"""
+        SELECT asset, "check", "partition", snapshot_id, evaluated_at, passed, blocking, run_id,
+               detail
+        FROM {alias}.ops.checks WHERE product = ? AND snapshot_id > ?
         QUALIFY row_number() OVER (
             PARTITION BY asset, "check", "partition"
             ORDER BY snapshot_id DESC, evaluated_at DESC, passed) = 1
         ORDER BY asset, "check", "partition"
         """,
-        [product],
+        [product, since],
     ).pl()
 
 

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.actions import PRODUCT, lake_of, one_thread
+from tests.faults.actions import PRODUCT, lake_of
 from tests.faults.installation import (
     D1,
     D2,
     OPERATIONS,
-    PRELOAD,
     Call,
     Installation,
     Operation,
@@ -41,12 +40,6 @@ BALLAST_BYTES = 6 << 20
 LARGE_ROWS = 500_000
 
 refused_operations = pytest.mark.parametrize("operation", REFUSED)
-
-
-@pytest.fixture(scope="module")
-def stepper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stepper]:
-    with one_thread(), Stepper(tmp_path_factory.mktemp("stepper"), PRELOAD) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.actions import one_thread
-from tests.faults.installation import OPERATIONS, PRELOAD, Operation
+from tests.faults.installation import OPERATIONS, Operation
 from tests.faults.stepper import Scoreboard, Stepper
 from tests.faults.sweep import Sweep, kind, lasting, sample, shown_board
 
@@ -31,12 +30,6 @@ some_operations = pytest.mark.parametrize(
         for one in OPERATIONS
     ],
 )
-
-
-@pytest.fixture(scope="module")
-def stepper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stepper]:
-    with one_thread(), Stepper(tmp_path_factory.mktemp("stepper"), PRELOAD) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

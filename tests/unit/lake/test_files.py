@@ -7,6 +7,7 @@ import os
 import stat
 import time
 import tracemalloc
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics_platform.lake.files import (
-    CHUNK_BYTES,
     LONGEST_NAME,
     FileCorruptError,
     FileNotStoredError,
@@ -46,17 +46,14 @@ def test_a_file_lies_under_its_hash_and_is_read_back(store):
     assert FileStore.ui_path(stored) == f"/files/{SHA256}/drift.html"
 
 
-@pytest.mark.parametrize("way", ["put", "put_file"])
+@pytest.mark.parametrize("way", ["put", "take"])
 def test_a_stored_file_is_read_only_and_storing_it_again_makes_it_young(
-    store: FileStore, tmp_path: Path, way: str
+    store: FileStore, way: str
 ) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(CONTENT)
-
     def keep() -> StoredFile:
         if way == "put":
             return store.put(CONTENT, "drift.html")
-        return store.put_file(source, "drift.html", SHA256)
+        return store.take([CONTENT[:3], CONTENT[3:]], "drift.html")
 
     stored = keep()
     os.utime(stored.path, (1000, 1000))
@@ -64,62 +61,46 @@ def test_a_stored_file_is_read_only_and_storing_it_again_makes_it_young(
     assert keep() == stored
     after = stored.path.stat()
     assert stat.S_IMODE(after.st_mode) == 0o444
-    assert after.st_ino == before.st_ino, "the bytes were left alone"
+    if way == "put":
+        assert after.st_ino == before.st_ino, "the bytes were left alone"
     # Upkeep spares young files: what is about to be recorded must not go meanwhile.
     assert time.time() - after.st_mtime < 60
 
 
-def test_a_file_is_kept_under_the_hash_it_should_have(store: FileStore, tmp_path: Path) -> None:
-    source = tmp_path / "arrived.csv"
-    source.write_bytes(CONTENT)
-    stored = store.put_file(source, "week 7.csv", SHA256)
+def test_what_comes_in_pieces_is_kept_under_its_hash(store: FileStore) -> None:
+    stored = store.take((CONTENT[k : k + 3] for k in range(0, len(CONTENT), 3)), "week 7.csv")
     assert (stored.sha256, stored.size, stored.name) == (SHA256, len(CONTENT), "week_7.csv")
     assert store.get(SHA256, "week_7.csv") == CONTENT
-    assert source.read_bytes() == CONTENT, "a copy was made"
 
 
-def test_a_file_that_changed_meanwhile_is_not_kept(store: FileStore, tmp_path: Path) -> None:
-    source = tmp_path / "arrived.csv"
-    source.write_bytes(b"changed")
-    found = hashlib.sha256(b"changed").hexdigest()
-    with pytest.raises(FileCorruptError, match=f"expected SHA-256 {SHA256}, found {found}"):
-        store.put_file(source, "drift.html", SHA256)
+def test_what_stops_coming_is_not_kept(store: FileStore) -> None:
+    def stopping() -> Iterator[bytes]:
+        yield CONTENT
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        store.take(stopping(), "drift.html")
     assert files_below(store.root) == []
 
 
-@pytest.mark.parametrize("case", ["source-changed", "store-damaged"])
-def test_equal_size_is_not_taken_for_equal_content(
-    store: FileStore, tmp_path: Path, case: str
-) -> None:
+def test_taking_a_file_again_mends_a_damaged_one(store: FileStore) -> None:
     stored = store.put(CONTENT, "drift.html")
-    source = tmp_path / "source"
-    other = CONTENT[::-1]
-    if case == "source-changed":
-        source.write_bytes(other)
-        with pytest.raises(FileCorruptError):
-            store.put_file(source, "drift.html", SHA256)
-    else:
-        source.write_bytes(CONTENT)
-        stored.path.chmod(0o644)
-        stored.path.write_bytes(other)
-        store.put_file(source, "drift.html", SHA256)
-        assert store.get(SHA256, "drift.html") == CONTENT
+    stored.path.chmod(0o644)
+    stored.path.write_bytes(CONTENT[::-1])
+    store.take([CONTENT], "drift.html")
+    assert store.get(SHA256, "drift.html") == CONTENT
 
 
-def test_a_large_file_is_kept_in_bounded_memory(store: FileStore, tmp_path: Path) -> None:
-    source = tmp_path / "large"
-    size = 32 << 20
-    with source.open("wb") as file:
-        file.truncate(size)
-    sha256 = hashlib.sha256(bytes(size)).hexdigest()
+def test_a_large_file_is_kept_in_bounded_memory(store: FileStore) -> None:
+    chunk, count = 1 << 20, 32
     tracemalloc.start()
     try:
-        stored = store.put_file(source, "large.bin", sha256)
+        stored = store.take((bytes(chunk) for _ in range(count)), "large.bin")
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert stored.size == size
-    assert most < 8 * CHUNK_BYTES
+    assert stored.size == chunk * count
+    assert most < 8 * chunk
 
 
 @pytest.mark.parametrize(
@@ -210,17 +191,15 @@ def test_a_damaged_file_is_reported_and_healed_by_the_next_put(store):
     assert store.get(SHA256, "drift.html") == CONTENT
 
 
-@pytest.mark.parametrize("way", ["put", "put_file"])
-def test_a_failed_write_leaves_nothing_behind(store, tmp_path, monkeypatch, way):
+@pytest.mark.parametrize("way", ["put", "take"])
+def test_a_failed_write_leaves_nothing_behind(store, monkeypatch, way):
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    source = tmp_path / "source"
-    source.write_bytes(CONTENT)
-    arguments = (CONTENT, "drift.html") if way == "put" else (source, "drift.html", SHA256)
+    content = CONTENT if way == "put" else [CONTENT]
     with pytest.raises(OSError, match="No space left"):
-        getattr(store, way)(*arguments)
+        getattr(store, way)(content, "drift.html")
     assert files_below(store.root) == []
 
 
