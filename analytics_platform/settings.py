@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,10 +28,15 @@ class Settings(BaseSettings):
             Dagster's storage and caches. Deleting it resets the installation.
         environment: Which lake and which Dagster storage a process works with. The landing zone
             and the files, which never change, are shared by all.
-        landing: The landing zone, a folder with one sub-folder per product; inside `home`
-            unless set.
+        landing: The landing zone, a folder or an address such as `s3://bucket/prefix`, with one
+            sub-folder per product; inside `home` unless set. How to reach a bucket (keys,
+            endpoint, region) is said by the usual variables, `AWS_ACCESS_KEY_ID` and so on.
         writer_wait_seconds: How long a writer waits for its turn on the lake before it gives up.
         sensor_interval_seconds: The least time between two looks at the landing zone.
+        settle_seconds: How long an arrived file must have stood still before it is loaded, unless
+            its source says otherwise.
+        wait_for_markers: Whether files of sources that declare a marker wait for it.
+        run_partitions: The most partitions that one run takes; a longer range goes in several runs.
         retention_days: How long upkeep keeps what no release needs: old snapshots of the working
             state, which a slow reader may still be reading, and logs of finished runs.
     """
@@ -39,9 +45,12 @@ class Settings(BaseSettings):
 
     home: Path = PROJECT_ROOT / "data"
     environment: Environment = "local"
-    landing: Path | None = None
+    landing: str | None = None
     writer_wait_seconds: float = Field(default=600.0, gt=0)
     sensor_interval_seconds: int = Field(default=30, ge=5)
+    settle_seconds: float = Field(default=5.0, ge=0)
+    wait_for_markers: bool = True
+    run_partitions: int = Field(default=400, ge=1)
     retention_days: float = Field(default=7.0, ge=0)
 
     @property
@@ -64,9 +73,27 @@ class Settings(BaseSettings):
         return self.root / "files"
 
     @property
+    def landing_url(self) -> str:
+        """The landing zone: the absolute path of a folder, or the address of what is far."""
+        if not self.landing:
+            return str(self.root / "landing")
+        folder = folder_of(self.landing)
+        return self.landing if folder is None else str(folder.expanduser().resolve())
+
+    @property
     def landing_path(self) -> Path:
-        """The landing zone."""
-        return (self.landing or self.root / "landing").expanduser().resolve()
+        """The landing zone, where it is a folder of this machine.
+
+        Raises:
+            ValueError: If it is far.
+        """
+        folder = folder_of(self.landing_url)
+        if folder is None:
+            raise ValueError(
+                f"The landing zone {self.landing_url} is no folder of this machine, and what was "
+                "asked for works with a folder only. Name one in AP_LANDING."
+            )
+        return folder
 
     @property
     def dagster_home(self) -> Path:
@@ -77,6 +104,22 @@ class Settings(BaseSettings):
     def dbt_path(self) -> Path:
         """Dbt's compiled output and the cached manifests."""
         return self.environment_path / "dbt"
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder of this machine that a path or a `file://` address names; None of what is far.
+
+    Raises:
+        ValueError: If a `file://` address names another machine, or no absolute path.
+    """
+    if url.startswith("file:"):
+        parts = urlsplit(url)
+        if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
+            raise ValueError(
+                f"The address {url} names no folder of this machine. Write file:///an/absolute/path."
+            )
+        return Path(unquote(parts.path))
+    return None if "://" in url else Path(url)
 
 
 @cache

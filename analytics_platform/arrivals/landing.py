@@ -1,24 +1,30 @@
-"""The landing zone: a folder per product and source, in which an outside system puts files."""
+"""What a product declares of its landing zone: whose files lie where, and how they are named."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
 import dataframely as dy
 
 from analytics_platform.contracts import FileFormat
 from analytics_platform.lake import SchemaChange
 from analytics_platform.lake.records import WHOLE
+from analytics_platform.lake.tables import QUARANTINE, RAW
 
 PARTITION = "{partition}"
+ANY = "*"
+FILE = "{file}"
+
+_DAY = r"(?P<partition>\d{4}-\d{2}-\d{2})"
+# What a terminal, a log line or a path's end would be broken by.
+_PRINTABLE = r"[^/\x00-\x1f\x7f]*"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LandingFolder:
     """Where the files of one source arrive, and how they are named.
 
@@ -26,45 +32,124 @@ class LandingFolder:
         product: The product it belongs to.
         name: The source's name; its tables are `raw_<name>` and `quarantine_<name>`.
         folder: Its folder in the product's landing zone.
-        pattern: The file's name, with `{partition}` where its day (ISO) stands.
+        pattern: The file's name: `{partition}` where its day (ISO) stands, `*` for whatever tells
+            several files of a day apart.
+        marker: The name of the file that says that another is complete, with `{file}` for the
+            other's name; empty where none does.
+        settle_seconds: How long a file must have stood still before it is loaded by itself.
+        due_hours: How many hours after a day has begun (UTC) its file is due; negative for one that
+            comes before its day. None where only a later day's file tells that one is missing.
+        first_day: The first day that may be delivered; None for a source delivered whole.
+        end_day: The day after the last one.
+
+    Raises:
+        ValueError: If the pattern or the marker is none.
     """
 
     product: str
     name: str
     folder: str
     pattern: str
+    marker: str = ""
+    settle_seconds: float = 0.0
+    due_hours: float | None = None
+    first_day: dt.date | None = None
+    end_day: dt.date | None = None
+
+    def __post_init__(self) -> None:
+        if self.pattern.count(PARTITION) > 1 or "/" in self.pattern or not self.pattern:
+            raise ValueError(
+                f"Source {self.name}: the pattern {self.pattern!r} must be a file's name with "
+                f"{PARTITION} once at the most. Correct its defs.yaml."
+            )
+        if self.marker and (self.marker.count(FILE) != 1 or self.marker == FILE):
+            raise ValueError(
+                f"Source {self.name}: the marker {self.marker!r} must hold {FILE} once, and more "
+                f"than that, as {FILE}.done does. Correct its defs.yaml."
+            )
 
     @property
     def asset(self) -> str:
         """The asset, and the table of rows that hold."""
-        return f"raw_{self.name}"
+        return RAW + self.name
 
     @property
     def quarantine(self) -> str:
         """The table of rows that broke a rule."""
-        return f"quarantine_{self.name}"
+        return QUARANTINE + self.name
 
-    def file_name(self, partition: str) -> str:
-        """The name that a partition's file has."""
-        return self.pattern.replace(PARTITION, partition)
+    @cached_property
+    def _named(self) -> re.Pattern[str]:
+        parts = re.split(r"(\{partition\}|\*)", self.pattern)
+        said = {PARTITION: _DAY, ANY: _PRINTABLE}
+        return re.compile("".join(said.get(part, re.escape(part)) for part in parts))
 
-    def partition_of(self, file_name: str) -> str | None:
-        """The partition that a file's name says, or None where the name is not this source's."""
-        before, marker, after = self.pattern.partition(PARTITION)
-        if not marker:
-            return WHOLE if file_name == self.pattern else None
-        matched = re.fullmatch(
-            re.escape(before) + r"(\d{4}-\d{2}-\d{2})" + re.escape(after), file_name
-        )
+    def partition_of(self, path: str) -> str | None:
+        """The partition that a path says, or None where it is not this source's.
+
+        Args:
+            path: A path in the product's landing zone.
+        """
+        folder, _, name = path.rpartition("/")
+        if folder != self.folder:
+            return None
+        matched = self._named.fullmatch(name)
         if matched is None:
             return None
+        day = matched.groupdict().get("partition")
+        if day is None:
+            return WHOLE
         try:
-            return dt.date.fromisoformat(matched[1]).isoformat()
+            return dt.date.fromisoformat(day).isoformat()
         except ValueError:
             return None
 
+    def expected(self, partition: str) -> str:
+        """The path at which a partition's file is looked for."""
+        return f"{self.folder}/{self.pattern.replace(PARTITION, partition)}"
+
+    def marker_of(self, path: str) -> str:
+        """The path of the file that says that another is complete; empty where none does."""
+        if not self.marker:
+            return ""
+        folder, _, name = path.rpartition("/")
+        return f"{folder}/{self.marker.replace(FILE, name)}"
+
+    def has(self, partition: str) -> bool:
+        """Whether a partition is one of the product's."""
+        if self.first_day is None or self.end_day is None or partition == WHOLE:
+            return True
+        return self.first_day <= dt.date.fromisoformat(partition) < self.end_day
+
 
 @dataclass(frozen=True)
+class UsualVolume:
+    """How many rows a partition usually has, against the median of recent ones.
+
+    Attributes:
+        least_share: The least, as a share of the median.
+        most_share: The most, as a share of the median.
+        days: Of how many days before it, at the most, the median is taken.
+        at_least: Of how many days it must be taken to say anything.
+
+    Raises:
+        ValueError: If the numbers contradict each other.
+    """
+
+    least_share: float = 0.5
+    most_share: float = 2.0
+    days: int = 28
+    at_least: int = 7
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.least_share <= 1 <= self.most_share and 1 <= self.at_least <= self.days):
+            raise ValueError(
+                f"Declaring the usual volume: expected 0 ≤ least_share ≤ 1 ≤ most_share and "
+                f"1 ≤ at_least ≤ days; found {self}. Correct the source's defs.yaml."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source(LandingFolder):
     """One kind of arriving file, with one contract.
 
@@ -73,9 +158,10 @@ class Source(LandingFolder):
         contract: The typed schema and rules of its rows.
         partition_column: The date column of its daily partitions; None for a source delivered
             whole.
-        max_quarantined_share: The share of a file's rows, 0 to 1, that may break a rule before
-            the partition fails.
+        max_quarantined_share: The share of a partition's rows, 0 to 1, that may break a rule
+            before the partition fails.
         schema_change: What to do when the contract's columns are no longer the table's.
+        volume: How many rows are usual; None where any number is.
     """
 
     file_format: FileFormat
@@ -83,54 +169,13 @@ class Source(LandingFolder):
     partition_column: str | None
     max_quarantined_share: float
     schema_change: SchemaChange = "fail"
+    volume: UsualVolume | None = None
 
 
-@dataclass(frozen=True)
-class ArrivedFile:
-    """One file as it lies in the landing zone.
-
-    Attributes:
-        path: Where it lies.
-        name: Its path inside the product's landing zone, as the ledger has it.
-        partition: The partition its name says, or `WHOLE`.
-        size_bytes: Its size.
-        modified_ns: When it was last written, in nanoseconds since 1970.
-    """
-
-    path: Path
-    name: str
-    partition: str
-    size_bytes: int
-    modified_ns: int
-
-    def sha256(self) -> str:
-        """The hash of its content, by which an arrival is identified."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def scan(source: LandingFolder, landing: Path) -> list[ArrivedFile]:
-    """The files of a source that lie in the landing zone, by partition.
-
-    Hidden files are still being delivered; names that are not the source's are not its files.
-    """
-    folder = landing / source.product / source.folder
-    if not folder.is_dir():
-        return []
-    found: list[ArrivedFile] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            partition = source.partition_of(entry.name)
-            if partition is None or not entry.is_file(follow_symlinks=False):
-                continue
-            status = entry.stat(follow_symlinks=False)
-            found.append(
-                ArrivedFile(
-                    Path(entry.path),
-                    f"{source.folder}/{entry.name}",
-                    partition,
-                    status.st_size,
-                    status.st_mtime_ns,
-                )
-            )
-    return sorted(found, key=lambda file: file.partition)
+def source_of(path: str, sources: Sequence[LandingFolder]) -> tuple[LandingFolder, str] | None:
+    """The source whose file lies at a path, and its partition; None where it is no source's."""
+    for source in sources:
+        partition = source.partition_of(path)
+        if partition is not None:
+            return source, partition
+    return None
