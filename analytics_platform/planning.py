@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import heapq
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,6 +22,22 @@ from analytics_platform.lake.records import WHOLE
 
 Cadence = Literal["daily", "weekly", "whole"]
 Role = Literal["source", "table", "model", "release"]
+
+
+@dataclass(frozen=True)
+class History:
+    """The days of another asset that a partition looks back on.
+
+    Attributes:
+        asset: The asset whose days are read.
+        first_offset: The first of these days, counted from the partition's own: -91 is 91 days
+            before. A number beyond the product's first day means all the past.
+        last_offset: The last of these days: -2 where the day before is not known yet.
+    """
+
+    asset: str
+    first_offset: int
+    last_offset: int
 
 
 @dataclass(frozen=True)
@@ -32,8 +50,9 @@ class Node:
         role: A source is behind when files wait; a model is trained once it can be, and again only
             on request; the release comes last; any other table follows its upstreams.
         upstreams: Assets that it reads for the same partition.
-        history: Daily assets of which it reads earlier days. A newer past does not make a
-            partition stale, but a past that fails a check bars what would be built on it.
+        history: Daily assets of which it reads other days than its own. A day is stale that was
+            written before a day it looks back on; a past that fails a check bars what would be
+            built on it.
         needs_days: First and last day that must stand in every daily upstream before it can run.
     """
 
@@ -42,7 +61,7 @@ class Node:
     role: Role
     upstreams: tuple[str, ...]
     needs_days: tuple[dt.date, dt.date] | None = None
-    history: tuple[str, ...] = ()
+    history: tuple[History, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,8 +85,8 @@ class PlannedRun:
         first: The first partition; `WHOLE` for a run without partitions.
         last: The last partition.
         reason: In words, for people.
-        fingerprint: Identifies this work on this very state, so that failed work is not started
-            again and again until something has changed.
+        fingerprint: Identifies this work on the files that wait for it and on the newest write,
+            so that failed work is not started again and again until something has changed.
     """
 
     cadence: Cadence
@@ -90,6 +109,8 @@ class ProductState:
         unverified: Per asset, the partitions that were written and not checked, as a killed run
             leaves them; they are made again.
         judged_snapshot: The snapshot of the gate's newest decision, or -1.
+        removed: Per asset, the partitions that were taken out and do not stand, with the snapshot:
+            what was made of them is behind.
     """
 
     writes: Mapping[str, Mapping[str, int]]
@@ -97,10 +118,18 @@ class ProductState:
     failing: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unverified: Mapping[str, frozenset[str]] = field(default_factory=dict)
     judged_snapshot: int = -1
+    removed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def changes(self, asset: str) -> Mapping[str, int]:
+        """The snapshot in which each partition was last written or taken out."""
+        return {**self.removed.get(asset, {}), **self.writes.get(asset, {})}
 
 
 def next_run(
-    nodes: Sequence[Node], state: ProductState, without: Iterable[str] = ()
+    nodes: Sequence[Node],
+    state: ProductState,
+    without: Iterable[str] = (),
+    most_partitions: int | None = None,
 ) -> PlannedRun | None:
     """Give the next run, or None when nothing is behind.
 
@@ -108,41 +137,57 @@ def next_run(
         nodes: The product's assets, upstream first.
         state: The state to judge.
         without: Fingerprints of work that failed on this state; it is passed over.
+        most_partitions: The most partitions that one run takes; a longer range is cut, and the
+            earliest goes first. No limit unless given.
     """
     failed = set(without)
     behind = _behind(nodes, state)
-    for planned in _candidates(nodes, state, behind):
+    for planned in _candidates(nodes, state, behind, most_partitions):
         if planned.fingerprint not in failed:
             return planned
     return None
 
 
 def _candidates(
-    nodes: Sequence[Node], state: ProductState, behind: Mapping[str, set[str]]
+    nodes: Sequence[Node],
+    state: ProductState,
+    behind: Mapping[str, set[str]],
+    most_partitions: int | None,
 ) -> Iterable[PlannedRun]:
     by_cadence: dict[Cadence, list[Node]] = {"daily": [], "weekly": [], "whole": []}
     for node in nodes:
         if node.role in {"source", "table"} and behind[node.name]:
             by_cadence[node.cadence].append(node)
+    newest = _newest_write(state)
+
+    def planned(
+        cadence: Cadence, assets: Sequence[str], partitions: Sequence[str], reason: str
+    ) -> PlannedRun:
+        first, last = partitions[0], partitions[-1]
+        waiting = {
+            name: sorted(h for key in partitions for h in state.sources[name].waiting.get(key, ()))
+            for name in assets
+            if name in state.sources
+        }
+        standing = [cadence, assets, first, last, waiting, newest]
+        fingerprint = hashlib.sha256(json.dumps(standing).encode()).hexdigest()[:16]
+        return PlannedRun(cadence, tuple(assets), first, last, reason, fingerprint)
 
     # A run has one cadence: Dagster would plan every partition of a range for tables without any.
     # References go first, because days are joined with them.
     if by_cadence["whole"]:
         names = [node.name for node in by_cadence["whole"]]
-        yield _planned("whole", _ordered(nodes, names), WHOLE, WHOLE, "tables are behind", state)
-    for first, last, assets in _grouped(by_cadence["daily"], behind, step=1):
-        days = 1 + (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days
-        yield _planned("daily", _ordered(nodes, assets), first, last, f"{days} days", state)
+        yield planned("whole", names, [WHOLE], "tables are behind")
+    for days, assets in _grouped(by_cadence["daily"], behind, 1, most_partitions):
+        yield planned("daily", assets, days, f"{len(days)} days")
     for node in nodes:
         if node.role == "model" and behind[node.name]:
-            yield _planned("whole", (node.name,), WHOLE, WHOLE, "no model is trained yet", state)
-    for first, last, assets in _grouped(by_cadence["weekly"], behind, step=7):
-        reason = f"weeks {first} to {last}"
-        yield _planned("weekly", _ordered(nodes, assets), first, last, reason, state)
+            yield planned("whole", [node.name], [WHOLE], "no model is trained yet")
+    for weeks, assets in _grouped(by_cadence["weekly"], behind, 7, most_partitions):
+        yield planned("weekly", assets, weeks, f"weeks {weeks[0]} to {weeks[-1]}")
     for node in nodes:
-        if node.role == "release" and _newest_write(state) > state.judged_snapshot:
-            reason = "tables changed since the last decision"
-            yield _planned("whole", (node.name,), WHOLE, WHOLE, reason, state)
+        if node.role == "release" and newest > state.judged_snapshot:
+            yield planned("whole", [node.name], [WHOLE], "tables changed since the last decision")
 
 
 def _behind(nodes: Sequence[Node], state: ProductState) -> dict[str, set[str]]:
@@ -164,10 +209,8 @@ def _behind(nodes: Sequence[Node], state: ProductState) -> dict[str, set[str]]:
             stale = _stale(node, upstreams, behind, state)
             # What a killed run wrote and did not check is made again, whatever it is.
             stale |= state.unverified.get(node.name, set())
-            unsound = _first_unsound_day(node, behind, state)
-            behind[node.name] = {
-                key for key in stale - above if unsound is None or key == WHOLE or key <= unsound
-            }
+            stale -= above
+            behind[node.name] = stale - _on_unsound_days(node, stale, behind, state)
         barred[node.name] = above | (state.failing.get(node.name, set()) - behind[node.name])
     return behind
 
@@ -182,7 +225,7 @@ def _stale(
         return _whole_behind(node, upstreams, behind, state)
     if node.cadence == "weekly":
         return _weeks_behind(node, upstreams, state)
-    return _days_behind(node, upstreams, behind, state)
+    return _days_behind(node, upstreams, behind, state) | _days_before_their_history(node, state)
 
 
 def _days_behind(
@@ -198,21 +241,54 @@ def _days_behind(
     return days
 
 
-def _first_unsound_day(
-    node: Node, behind: Mapping[str, set[str]], state: ProductState
-) -> str | None:
-    """The first day of the history that stands and fails a check; nothing later is built on it.
+def _days_before_their_history(node: Node, state: ProductState) -> set[str]:
+    """The days that stand and were written before a day that they look back on.
+
+    Only what stands in the history counts, and not what waits for it: a correction that fails
+    would otherwise have the later days made again and again. They follow in the run after it.
+    """
+    written = state.writes.get(node.name, {})
+    stale: set[str] = set()
+    for past in node.history:
+        later = [
+            (_ordinal(day), snapshot)
+            for day, snapshot in sorted(state.changes(past.asset).items(), reverse=True)
+        ]
+        # The window moves on with the day: its newest write is on top, once those before it go.
+        window: list[tuple[int, int]] = []
+        for day in sorted(written):
+            own = _ordinal(day)
+            while later and later[-1][0] <= own + past.last_offset:
+                looked_back_on, snapshot = later.pop()
+                heapq.heappush(window, (-snapshot, looked_back_on))
+            while window and window[0][1] < own + past.first_offset:
+                heapq.heappop(window)
+            if window and -window[0][0] > written[day]:
+                stale.add(day)
+    return stale
+
+
+def _on_unsound_days(
+    node: Node, partitions: Iterable[str], behind: Mapping[str, set[str]], state: ProductState
+) -> set[str]:
+    """The partitions that look back on a day that stands and fails a check.
 
     A day that is missing from the history, because its file never came or cannot be read, is no
     such day: history is made of what is known.
     """
-    days = [
-        day
-        for name in node.history
-        for day in state.failing.get(name, set()) - behind.get(name, set())
-        if day == WHOLE or day in state.writes.get(name, {})
-    ]
-    return min(days, default=None)
+    barred: set[str] = set()
+    for past in node.history:
+        failing = state.failing.get(past.asset, set()) - behind.get(past.asset, set())
+        if WHOLE in failing:
+            return set(partitions)
+        standing = state.writes.get(past.asset, {})
+        unsound = sorted(_ordinal(day) for day in failing if day in standing)
+        for partition in partitions if unsound else ():
+            own = _ordinal(partition)
+            at = bisect_left(unsound, own + past.first_offset)
+            if at < len(unsound) and unsound[at] <= own + past.last_offset:
+                barred.add(partition)
+    return barred
 
 
 def _whole_behind(
@@ -220,7 +296,7 @@ def _whole_behind(
 ) -> set[str]:
     written = max(state.writes.get(node.name, {}).values(), default=-1)
     stale = any(
-        behind[up.name] or max(state.writes.get(up.name, {}).values(), default=-1) > written
+        behind[up.name] or max(state.changes(up.name).values(), default=-1) > written
         for up in upstreams
     )
     return {WHOLE} if stale else set()
@@ -269,7 +345,7 @@ def _weeks_behind(node: Node, upstreams: Sequence[Node], state: ProductState) ->
         return set()
     first, last = max(min(days) for days in daily), min(max(days) for days in daily)
     weeks: set[str] = set()
-    for days in daily:
+    for days in (state.changes(up.name) for up in upstreams if up.cadence == "daily"):
         for day, snapshot in days.items():
             date = dt.date.fromisoformat(day)
             monday = date - dt.timedelta(days=date.weekday())
@@ -280,47 +356,30 @@ def _weeks_behind(node: Node, upstreams: Sequence[Node], state: ProductState) ->
 
 
 def _grouped(
-    nodes: Sequence[Node], behind: Mapping[str, set[str]], step: int
-) -> list[tuple[str, str, list[str]]]:
-    """Runs of adjacent partitions that need the same assets: first, last, assets."""
+    nodes: Sequence[Node], behind: Mapping[str, set[str]], step: int, most: int | None
+) -> list[tuple[list[str], list[str]]]:
+    """Runs of adjacent partitions that need the same assets: partitions, assets."""
     needs: dict[str, list[str]] = {}
     for node in nodes:
         for partition in behind[node.name]:
             needs.setdefault(partition, []).append(node.name)
-    groups: list[tuple[str, str, list[str]]] = []
+    groups: list[tuple[list[str], list[str]]] = []
     for partition in sorted(needs):
         if groups:
-            first, last, assets = groups[-1]
-            adjacent = dt.date.fromisoformat(last) + dt.timedelta(days=step)
-            if str(adjacent) == partition and assets == needs[partition]:
-                groups[-1] = (first, partition, assets)
+            partitions, assets = groups[-1]
+            adjacent = _ordinal(partition) - _ordinal(partitions[-1]) == step
+            if adjacent and assets == needs[partition] and len(partitions) != most:
+                partitions.append(partition)
                 continue
-        groups.append((partition, partition, needs[partition]))
+        groups.append(([partition], needs[partition]))
     return groups
 
 
-def _ordered(nodes: Sequence[Node], names: Iterable[str]) -> tuple[str, ...]:
-    wanted = set(names)
-    return tuple(node.name for node in nodes if node.name in wanted)
+def _ordinal(day: str) -> int:
+    """The day as a number, which no offset takes out of the calendar."""
+    return dt.date.fromisoformat(day).toordinal()
 
 
 def _newest_write(state: ProductState) -> int:
-    return max((max(of.values(), default=-1) for of in state.writes.values()), default=-1)
-
-
-def _planned(
-    cadence: Cadence,
-    assets: tuple[str, ...],
-    first: str,
-    last: str,
-    reason: str,
-    state: ProductState,
-) -> PlannedRun:
-    waiting = {
-        name: sorted(h for day in source.waiting for h in source.waiting[day])
-        for name, source in state.sources.items()
-        if name in assets
-    }
-    standing = [cadence, assets, first, last, waiting, _newest_write(state)]
-    fingerprint = hashlib.sha256(json.dumps(standing).encode()).hexdigest()[:16]
-    return PlannedRun(cadence, assets, first, last, reason, fingerprint)
+    changes = [*state.writes.values(), *state.removed.values()]
+    return max((max(of.values(), default=-1) for of in changes), default=-1)

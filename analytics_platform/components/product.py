@@ -4,6 +4,7 @@ One folder under `assets/` is a product; this component stands in its `product/`
 at the assets of the folders beside it.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,28 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from analytics_platform.components.product_spec import ProductSpec
-from analytics_platform.components.state import cadence_of, nodes_of, product_state
+from analytics_platform.arrivals import ACCOUNTED, ARRIVED, Look, fingerprint, landing_zone
+from analytics_platform.components.product_spec import PLAN_TAG, ProductSpec
+from analytics_platform.components.state import (
+    cadence_of,
+    look_at,
+    nodes_of,
+    product_state,
+    sources_of,
+)
 from analytics_platform.lake import FileStore, LakeError
 from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.planning import PlannedRun, next_run
-from analytics_platform.release import GateRefusedError, OnHoldError, attach_statement, publish
+from analytics_platform.release import (
+    GateRefusedError,
+    OnHoldError,
+    ReleaseLog,
+    attach_statement,
+    publish,
+)
 from analytics_platform.settings import get_settings
 
 RELEASE = "release"
-PLAN_TAG = "ap/plan"
 PRODUCT_TAG = "ap/product"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 UNFINISHED = [
@@ -30,6 +43,9 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+SENSOR_WAIT_SECONDS = 5.0
+"""How long a look waits to tell the ledger; Dagster gives a sensor 60 s."""
+
 ATTEMPTS = 2
 """How often the same work is tried on the same state: once more, for what a kill interrupted."""
 
@@ -80,6 +96,7 @@ class DataProduct(dg.Component):
             assets=[_build_release(self.spec, assets, required)],
             jobs=jobs,
             sensors=[_build_sensor(self.spec, jobs)],
+            schedules=_build_arrival_schedule(self.spec, siblings),
         )
 
 
@@ -200,6 +217,36 @@ def _build_jobs(product: ProductSpec, assets: Sequence[dg.AssetSpec]) -> list[An
     ]
 
 
+def _build_arrival_schedule(
+    product: ProductSpec, siblings: Sequence[dg.Definitions]
+) -> list[dg.ScheduleDefinition]:
+    """Checks of what arrives, by the hour: of a file that never comes no sensor hears."""
+    keys = [
+        key
+        for defs in siblings
+        for checks in [*(defs.assets or []), *(defs.asset_checks or [])]
+        if isinstance(checks, dg.AssetsDefinition)
+        for key in checks.check_keys
+        if key.name in {ARRIVED, ACCOUNTED}
+    ]
+    if not keys:
+        return []
+    job = dg.define_asset_job(
+        f"{product.name}_arrivals_check",
+        selection=dg.AssetSelection.checks(*keys),
+        description="Asks the ledger for files that never came and files that lie aside.",
+    )
+    return [
+        dg.ScheduleDefinition(
+            job=job,
+            cron_schedule="15 * * * *",
+            execution_timezone="UTC",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Every hour: what should have arrived and did not, what lies aside.",
+        )
+    ]
+
+
 def run_tags(product: str, planned: PlannedRun) -> dict[str, str]:
     """The tags of a planned run: which work it is, and its range of partitions."""
     tags = {PRODUCT_TAG: product, PLAN_TAG: planned.fingerprint}
@@ -226,6 +273,15 @@ def given_up(instance: dg.DagsterInstance, product: str) -> set[str]:
     return {plan for plan, times in failed.items() if times >= ATTEMPTS}
 
 
+def _nothing(found: Look) -> str:
+    """Why no run is started, with what waits in the landing zone."""
+    said = "Nothing is behind, or what is behind has failed and is unchanged."
+    if found.not_due:
+        first = found.not_due[0].entry
+        said += f" {len(found.not_due)} files wait; {first.path}: {first.reason}."
+    return said
+
+
 def _build_sensor(product: ProductSpec, jobs: Sequence[Any]) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{product.name}_arrivals",
@@ -246,15 +302,28 @@ def _build_sensor(product: ProductSpec, jobs: Sequence[Any]) -> dg.SensorDefinit
         if context.repository_def is None:
             raise LakeError("The sensor was evaluated outside a code location.")
         graph = context.repository_def.asset_graph
-        nodes = nodes_of(graph, product.name)
+        nodes, sources = nodes_of(graph, product.name), sources_of(graph, product.name)
         settings = get_settings()
-        store = FileStore(settings.files_path)
-        state = product_state(lake.lake, store, graph, product.name, settings.landing_path)
-        planned = next_run(nodes, state, without=given_up(context.instance, product.name))
+        log = ReleaseLog(lake.lake, FileStore(settings.files_path), product.name)
+        zone = landing_zone(settings.landing_url)
+        seen = zone.files(product.name)
+        without = given_up(context.instance, product.name)
+
+        def standing() -> str:
+            looked_at = [lake.lake.snapshot(), log.head(), sorted(without), nodes, sources]
+            told = f"{fingerprint(seen)} {looked_at!r}"
+            return hashlib.sha256(told.encode()).hexdigest()
+
+        if context.cursor == standing():
+            return dg.SkipReason("Nothing has changed since the last look, which found no work.")
+        found = look_at(lake.lake, sources, product.name, zone, SENSOR_WAIT_SECONDS, seen)
+        state = product_state(lake.lake, log.store, graph, product.name, found)
+        planned = next_run(nodes, state, without=without, most_partitions=settings.run_partitions)
         if planned is None:
-            return dg.SkipReason(
-                "Nothing is behind, or what is behind has failed and is unchanged."
-            )
+            if found.is_settled:
+                # It only spares the next look its work: without it, it finds the same.
+                context.update_cursor(standing())
+            return dg.SkipReason(_nothing(found))
         return dg.RunRequest(
             job_name=job_name(product.name, planned.cadence),
             asset_selection=[product.key(asset) for asset in planned.assets],

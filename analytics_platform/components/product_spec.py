@@ -14,10 +14,15 @@ import dagster as dg
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from analytics_platform.arrivals import LandingFolder
 from analytics_platform.lake import FileRecord, SchemaChange, StoredFile
 from analytics_platform.lake.io_manager import PARTITION_COLUMN, SCHEMA_CHANGE
 from analytics_platform.lake.lake import Lake
 from analytics_platform.lake.records import WHOLE, CheckRecord
+from analytics_platform.lake.tables import RAW
+
+PLAN_TAG = "ap/plan"
+"""The tag of a run that planning started: which work it is."""
 
 ROLE = "role"
 NEEDS_DAYS = "needs_days"
@@ -82,6 +87,7 @@ class ProductSpec(BaseModel):
         schema_change: SchemaChange = "fail",
         metadata: dict[str, Any] | None = None,
         code_version: str | None = None,
+        skippable: bool = False,
     ) -> dg.AssetSpec:
         """An asset's specification with what all assets of the product share.
 
@@ -97,6 +103,7 @@ class ProductSpec(BaseModel):
             schema_change: What happens when the frame's columns are no longer the table's.
             metadata: More metadata.
             code_version: The version of its code.
+            skippable: Whether a run may leave it as it is.
         """
         if partition_column is not None and partitions_def is None:
             partitions_def = self.daily
@@ -109,6 +116,7 @@ class ProductSpec(BaseModel):
             group_name=self.name,
             partitions_def=partitions_def,
             code_version=code_version,
+            skippable=skippable,
             metadata={
                 ROLE: role,
                 # A model and a release are no tables.
@@ -123,6 +131,33 @@ class ProductSpec(BaseModel):
                 **(metadata or {}),
             },
         )
+
+
+def landing_metadata(source: LandingFolder) -> dict[str, Any]:
+    """What an asset says of the files it is loaded from, for people and for the sensor."""
+    return {
+        name: value
+        for name in ("folder", "pattern", "marker", "settle_seconds", "due_hours")
+        if (value := getattr(source, name)) not in ("", None)
+    }
+
+
+def landing_folder(product: str, asset: str, spec: Any) -> LandingFolder:
+    """The landing folder of a source's asset, as its definition has it.
+
+    Args:
+        product: The product.
+        asset: The asset.
+        spec: Its node in the code location's graph.
+    """
+    days = spec.partitions_def
+    return LandingFolder(
+        product=product,
+        name=asset.removeprefix(RAW),
+        **spec.metadata[LANDING],
+        first_day=days.start.date() if days is not None else None,
+        end_day=days.end.date() if days is not None else None,
+    )
 
 
 @cache

@@ -1,19 +1,28 @@
 """What planning needs of a product: its assets, from the graph; its state, from the lake."""
 
 import datetime as dt
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from analytics_platform.arrivals import LandingFolder, scan, waiting
-from analytics_platform.components.product_spec import LANDING, NEEDS_DAYS, ROLE, ROW_KEY
-from analytics_platform.lake import FileStore, Lake, records
+from analytics_platform.arrivals import LandingFolder, LandingZone, Look, SeenFile, look, write_down
+from analytics_platform.components.product_spec import (
+    LANDING,
+    NEEDS_DAYS,
+    ROLE,
+    ROW_KEY,
+    landing_folder,
+)
+from analytics_platform.lake import FileStore, Lake, WriterBusyError, records
 from analytics_platform.lake.io_manager import PARTITION_COLUMN
-from analytics_platform.planning import Cadence, Node, ProductState, SourceState
+from analytics_platform.lake.tables import RAW
+from analytics_platform.planning import Cadence, History, Node, ProductState, SourceState
 from analytics_platform.release import ReleaseLog
+
+logger = logging.getLogger(__name__)
 
 WRITES_WITHOUT_CHECK = 2
 """How often a partition may be written without its checks running before it is left to a person."""
@@ -39,18 +48,24 @@ def nodes_of(graph: Any, product: str) -> list[Node]:
             continue
         asset = graph.get(key)
         needs = asset.metadata.get(NEEDS_DAYS)
+        cadence = cadence_of(asset.partitions_def)
+        length = 7 if cadence == "weekly" else 1
         parents = [
-            (parent.path[-1], _is_history(graph.get_partition_mapping(key, parent)))
+            (parent.path[-1], *_offsets(graph.get_partition_mapping(key, parent)))
             for parent in sorted(asset.parent_keys)
             if parent.path[0] == product
         ]
         nodes.append(
             Node(
                 name=key.path[-1],
-                cadence=cadence_of(asset.partitions_def),
+                cadence=cadence,
                 role=asset.metadata[ROLE],
-                upstreams=tuple(name for name, past in parents if not past),
-                history=tuple(name for name, past in parents if past),
+                upstreams=tuple(name for name, first, last in parents if first <= 0 <= last),
+                history=tuple(
+                    History(name, first * length, last * length + length - 1)
+                    for name, first, last in parents
+                    if first or last
+                ),
                 needs_days=_days(needs) if needs else None,
             )
         )
@@ -109,20 +124,53 @@ def shape_of(graph: Any, product: str) -> ProductShape:
     return ProductShape(required, daily, columns, keys)
 
 
-def product_state(
-    lake: Lake, store: FileStore, graph: Any, product: str, landing: Path
-) -> ProductState:
-    """The state of a product, read in one look at the lake and one at the landing zone."""
-    sources = [
-        _landing_folder(product, key.path[-1], graph.get(key).metadata[LANDING])
+def sources_of(graph: Any, product: str) -> list[LandingFolder]:
+    """The product's landing folders, from the graph."""
+    return [
+        landing_folder(product, key.path[-1], graph.get(key))
         for key in graph.toposorted_asset_keys
         if key.path[0] == product and LANDING in graph.get(key).metadata
     ]
+
+
+def look_at(
+    lake: Lake,
+    sources: Sequence[LandingFolder],
+    product: str,
+    zone: LandingZone,
+    wait_seconds: float,
+    seen: Sequence[SeenFile] | None = None,
+) -> Look:
+    """Look at a product's part of the landing zone, and tell the ledger what it does not know.
+
+    Args:
+        lake: The lake.
+        sources: The product's landing folders.
+        product: The product.
+        zone: The landing zone.
+        wait_seconds: How long to wait for the lake's turn. What could not be told the ledger then
+            is found again by the next look.
+        seen: What lies there, where it was listed already.
+    """
+    with lake.reader() as con:
+        found = look(con, zone, product, sources, seen)
+    try:
+        write_down(Lake(lake.folder, wait_seconds), found)
+    except WriterBusyError as busy:
+        logger.info("The ledger is told later: %s", busy)
+    return found
+
+
+def product_state(
+    lake: Lake, store: FileStore, graph: Any, product: str, found: Look
+) -> ProductState:
+    """The state of a product: what the lake holds, and what a look found due."""
     with lake.reader() as con:
         con.execute("BEGIN")
         writes: dict[str, dict[str, int]] = {}
         for write in records.latest_writes(con, product).iter_rows(named=True):
             writes.setdefault(write["asset"], {})[write["partition"]] = write["snapshot_id"]
+        removed = records.removed_partitions(con, product)
         failing: dict[str, set[str]] = {}
         for check in records.latest_checks(con, product).iter_rows(named=True):
             if check["blocking"] and not check["passed"]:
@@ -130,29 +178,21 @@ def product_state(
         shape = shape_of(graph, product)
         required = [(asset, check) for asset in shape.required for check in shape.required[asset]]
         unverified = records.unverified(con, product, required, tries=WRITES_WITHOUT_CHECK)
-        waits = {
-            source.asset: SourceState(waiting(con, source, scan(source, landing)))
-            for source in sources
-        }
     return ProductState(
         writes=writes,
-        sources=waits,
+        sources={RAW + source: SourceState(due) for source, due in found.due.items()},
         failing={asset: frozenset(partitions) for asset, partitions in failing.items()},
         unverified={asset: frozenset(found) for asset, found in unverified.items()},
         judged_snapshot=ReleaseLog(lake, store, product).judged_snapshot(),
+        removed=removed,
     )
 
 
-def _landing_folder(product: str, asset: str, declared: str) -> LandingFolder:
-    folder, _, pattern = declared.rpartition("/")
-    return LandingFolder(product, asset.removeprefix("raw_"), folder, pattern)
-
-
-def _is_history(mapping: dg.PartitionMapping | None) -> bool:
-    """Whether a dependency reads other partitions than the asset's own, as history does."""
-    return isinstance(mapping, dg.TimeWindowPartitionMapping) and bool(
-        mapping.start_offset or mapping.end_offset
-    )
+def _offsets(mapping: dg.PartitionMapping | None) -> tuple[int, int]:
+    """The first and the last partition a dependency reads, counted from the asset's own."""
+    if isinstance(mapping, dg.TimeWindowPartitionMapping):
+        return mapping.start_offset, mapping.end_offset
+    return 0, 0
 
 
 def _days(declared: str) -> tuple[dt.date, dt.date]:

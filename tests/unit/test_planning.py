@@ -1,11 +1,13 @@
 """What is behind, worked out by hand on a small product: raw → table → features, model, week."""
 
 import datetime as dt
+import time
+import tracemalloc
 
 import pytest
 
 from analytics_platform.lake.records import WHOLE
-from analytics_platform.planning import Node, ProductState, SourceState, next_run
+from analytics_platform.planning import History, Node, ProductState, SourceState, next_run
 
 DAYS = [f"2013-01-{day:02d}" for day in range(1, 32)]
 NODES = [
@@ -31,6 +33,18 @@ def written(*assets: str, days: list[str], snapshot: int = 5) -> dict[str, dict[
 
 def waiting(*days: str) -> dict[str, SourceState]:
     return {"raw": SourceState({day: (f"hash of {day}",) for day in days})}
+
+
+def all_planned(
+    nodes: list[Node], state: ProductState, most_partitions: int | None = None
+) -> list[tuple[tuple[str, ...], str, str]]:
+    """Every run that one look at a state would start, if each were passed over in turn."""
+    found: list[tuple[tuple[str, ...], str, str]] = []
+    passed_over: set[str] = set()
+    while (planned := next_run(nodes, state, passed_over, most_partitions)) is not None:
+        passed_over.add(planned.fingerprint)
+        found.append((planned.assets, planned.first, planned.last))
+    return found
 
 
 def test_nothing_arrived_nothing_runs() -> None:
@@ -168,11 +182,54 @@ def test_failed_work_is_passed_over_until_the_state_changes() -> None:
     assert again.assets == planned.assets
 
 
+# Features of a day look back on the table from four days before to two days before.
+LOOKING_BACK = [
+    Node("table", "daily", "source", ()),
+    Node("plan", "daily", "source", ()),
+    Node("features", "daily", "table", ("plan",), history=(History("table", -4, -2),)),
+    Node("predictions", "daily", "table", ("features",)),
+]
+
+
+def test_a_corrected_day_reaches_the_days_that_look_back_on_it_and_no_others() -> None:
+    everything = written("table", "plan", "features", "predictions", days=DAYS[:20])
+    correction = ProductState(everything, {"table": SourceState({DAYS[9]: ("corrected",)})})
+    assert all_planned(LOOKING_BACK, correction) == [(("table",), DAYS[9], DAYS[9])]
+    everything["table"][DAYS[9]] = 6
+    loaded = ProductState(everything, {})
+    assert all_planned(LOOKING_BACK, loaded) == [(("features", "predictions"), DAYS[11], DAYS[13])]
+    for table, snapshot in (("features", 7), ("predictions", 8)):
+        everything[table] |= dict.fromkeys(DAYS[11:14], snapshot)
+    assert next_run(LOOKING_BACK, ProductState(everything, {})) is None
+
+
+def test_only_days_that_stand_look_back() -> None:
+    everything = written("table", "plan", "features", "predictions", days=DAYS[:20])
+    everything["table"][DAYS[18]] = 6
+    assert next_run(LOOKING_BACK, ProductState(everything, {})) is None
+
+
+def test_what_was_written_in_the_same_moment_is_no_newer_past() -> None:
+    everything = written("table", "plan", "features", "predictions", days=DAYS[:20], snapshot=5)
+    assert next_run(LOOKING_BACK, ProductState(everything, {})) is None
+
+
+def test_all_the_past_is_a_window_that_begins_before_any_day() -> None:
+    nodes = [
+        *LOOKING_BACK[:2],
+        Node("features", "daily", "table", ("plan",), history=(History("table", -(10**6), -2),)),
+    ]
+    everything = written("table", "plan", "features", days=DAYS)
+    everything["table"][DAYS[0]] = 6
+    planned = all_planned(nodes, ProductState(everything, {}))
+    assert planned == [(("features",), DAYS[2], DAYS[-1])]
+
+
 def test_days_are_not_built_on_a_past_that_fails() -> None:
     nodes = [
         Node("table", "daily", "source", ()),
         Node("plan", "daily", "source", ()),
-        Node("features", "daily", "table", ("plan",), history=("table",)),
+        Node("features", "daily", "table", ("plan",), history=(History("table", -9, -1),)),
     ]
     writes = written("table", "plan", days=DAYS[:5])
     planned = next_run(nodes, ProductState(writes, {}, {"table": frozenset({DAYS[2]})}))
@@ -183,6 +240,64 @@ def test_days_are_not_built_on_a_past_that_fails() -> None:
     planned = next_run(nodes, ProductState(writes, {}, {"table": frozenset({DAYS[2]})}))
     assert planned is not None
     assert planned.last == DAYS[4], "a day that never came is no reason to stop"
+
+
+def test_a_past_that_fails_bars_the_days_that_look_back_on_it_and_no_others() -> None:
+    state = ProductState(
+        written("table", "plan", days=DAYS[:20]), {}, {"table": frozenset({DAYS[5], DAYS[12]})}
+    )
+    assert [(first, last) for _, first, last in all_planned(LOOKING_BACK, state)] == [
+        (DAYS[0], DAYS[6]),
+        (DAYS[10], DAYS[13]),
+        (DAYS[17], DAYS[19]),
+    ]
+
+
+def test_a_long_range_goes_in_several_runs_the_earliest_first() -> None:
+    arrived = waiting(*DAYS[:5], *DAYS[7:9])
+    state = ProductState(written("reference", days=[]), arrived)
+    ranges = [planned[1:] for planned in all_planned(NODES, state, most_partitions=2)]
+    assert ranges == [
+        (DAYS[0], DAYS[1]),
+        (DAYS[2], DAYS[3]),
+        (DAYS[4], DAYS[4]),
+        (DAYS[7], DAYS[8]),
+        (WHOLE, WHOLE),
+    ]
+    planned = next_run(NODES, state, most_partitions=5)
+    assert planned is not None
+    assert (planned.first, planned.last) == (DAYS[0], DAYS[4])
+
+
+def test_weeks_are_cut_as_days_are() -> None:
+    nodes = [node for node in NODES if node.name in {"raw", "features", "drift"}]
+    state = ProductState(written("raw", "features", days=DAYS[:27]), {}, judged_snapshot=5)
+    planned = next_run(nodes, state, most_partitions=2)
+    assert planned is not None
+    assert (planned.first, planned.last) == ("2013-01-07", "2013-01-14")
+
+
+def test_marts_and_the_model_wait_for_the_last_range() -> None:
+    everything = written("raw", "reference", "table", "features", days=DAYS[:4])
+    state = ProductState(everything, waiting(*DAYS[4:7]))
+    assert [planned[1:] for planned in all_planned(NODES, state, most_partitions=2)] == [
+        (DAYS[4], DAYS[5]),
+        (DAYS[6], DAYS[6]),
+        (WHOLE, WHOLE),
+    ], "two ranges and the gate's decision"
+    everything = written("raw", "reference", "table", "features", days=DAYS[:7])
+    whole = [assets for assets, _, _ in all_planned(NODES, ProductState(everything, {}))]
+    assert whole == [("mart",), ("model",), ("release",)]
+
+
+def test_a_file_for_another_day_does_not_start_failed_work_again() -> None:
+    state = ProductState(written("reference", days=[]), waiting(DAYS[0]))
+    planned = next_run(NODES, state)
+    assert planned is not None
+    more = ProductState(state.writes, waiting(DAYS[0], DAYS[5]))
+    other = next_run(NODES, more, {planned.fingerprint})
+    assert other is not None
+    assert other.first == DAYS[5]
 
 
 def test_what_was_written_and_not_checked_is_made_again() -> None:
@@ -208,3 +323,87 @@ def test_a_model_that_was_recorded_and_not_checked_is_trained_again() -> None:
     planned = next_run(NODES, state)
     assert planned is not None
     assert planned.assets == ("model",)
+
+
+@pytest.mark.parametrize("case", ["nothing stands", "a day is corrected", "gaps, and failed runs"])
+def test_planning_27_years_takes_no_time(case: str) -> None:
+    days = [str(dt.date(1990, 1, 1) + dt.timedelta(days=day)) for day in range(10_000)]
+    nodes = [
+        Node("outcomes", "daily", "source", ()),
+        Node("plan", "daily", "source", ()),
+        Node("staged", "daily", "table", ("outcomes", "plan")),
+        Node("facts", "daily", "table", ("staged",)),
+        Node("features", "daily", "table", ("plan",), history=(History("facts", -(10**6), -2),)),
+        Node("predictions", "daily", "table", ("features",)),
+        Node("scored", "daily", "table", ("predictions", "facts")),
+        Node("performance", "daily", "table", ("scored",)),
+        Node("drift", "weekly", "table", ("features",)),
+        Node("mart", "whole", "table", ("facts",)),
+    ]
+    names = [node.name for node in nodes[:8]]
+    everything = {name: dict.fromkeys(days, 1) for name in names} | {"mart": {WHOLE: 9}}
+    waits = {name: SourceState({day: (f"{day}" * 6,) for day in days}) for name in names[:2]}
+    failed: set[str] = set()
+    if case == "nothing stands":
+        state = ProductState({}, waits)
+    elif case == "a day is corrected":
+        everything["facts"][days[0]] = 2
+        state = ProductState(everything, {})
+    else:
+        state = ProductState(everything, {"plan": SourceState(dict.fromkeys(days[::2], ("f",)))})
+        for _ in range(20):
+            planned = next_run(nodes, state, failed, 400)
+            assert planned is not None
+            failed.add(planned.fingerprint)
+    started = time.process_time()
+    planned = next_run(nodes, state, failed, 400)
+    seconds = time.process_time() - started
+    tracemalloc.start()
+    assert next_run(nodes, state, failed, 400) == planned is not None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 0.5, "tens of milliseconds where it was measured"
+    assert peak < 20_000_000
+
+
+def test_what_was_made_of_days_that_were_taken_out_is_behind() -> None:
+    """As after a revert of days that no release has: they stand in no daily asset any more."""
+    daily = written("raw", "table", "features", days=DAYS[:3])
+    rest = written("reference", "mart", days=[])
+    removed = {name: {DAYS[3]: 8} for name in ("raw", "table", "features")}
+    state = ProductState({**daily, **rest}, {}, judged_snapshot=8, removed=removed)
+    nodes = [node for node in NODES if node.name in {*daily, *rest, "release"}]
+
+    planned = next_run(nodes, state)
+    assert planned is not None
+    assert planned.assets == ("mart",)
+
+    made = {**daily, **rest, "mart": {WHOLE: 9}}
+    planned = next_run(nodes, ProductState(made, {}, judged_snapshot=8, removed=removed))
+    assert planned is not None
+    assert planned.assets == ("release",), "the rest may go out"
+    assert next_run(nodes, ProductState(made, {}, judged_snapshot=9, removed=removed)) is None
+
+
+def test_a_removal_alone_is_a_change_to_be_judged() -> None:
+    nodes = [node for node in NODES if node.name in {"raw", "release"}]
+    writes = {"raw": {DAYS[0]: 3}}
+    removed = {"raw": {DAYS[1]: 8}}
+    planned = next_run(nodes, ProductState(writes, {}, judged_snapshot=5, removed=removed))
+    assert planned is not None
+    assert planned.assets == ("release",)
+
+
+def test_a_day_taken_out_of_the_history_remakes_those_that_looked_back_on_it() -> None:
+    nodes = [
+        Node("past", "daily", "source", ()),
+        Node("plan", "daily", "source", ()),
+        Node("features", "daily", "table", ("plan",), history=(History("past", -5, -1),)),
+    ]
+    writes = {
+        "past": {DAYS[0]: 1},
+        "plan": dict.fromkeys(DAYS[:4], 2),
+        "features": dict.fromkeys(DAYS[:4], 3),
+    }
+    state = ProductState(writes, {}, removed={"past": {DAYS[1]: 8}})
+    assert all_planned(nodes, state) == [(("features",), DAYS[2], DAYS[3])]

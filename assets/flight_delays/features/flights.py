@@ -22,7 +22,9 @@ from assets.flight_delays.features.leakage import leaking_columns
 
 PRODUCT = product_of(__file__)
 FEATURES = "features_flights"
-HISTORY_DAYS = 91
+ALL_THE_PAST_DAYS = 36_500
+"""Rates look back over 90 days, but the aircraft that last flew a number may have flown it at any
+time: a corrected day may change the features of every later one."""
 LEAK_DAYS = 4
 
 KEY = PRODUCT.key(FEATURES)
@@ -50,7 +52,7 @@ def _spec() -> dg.AssetSpec:
             dg.AssetDep(
                 PRODUCT.key("fct_flights"),
                 partition_mapping=dg.TimeWindowPartitionMapping(
-                    start_offset=-HISTORY_DAYS,
+                    start_offset=-ALL_THE_PAST_DAYS,
                     end_offset=-HISTORY_LAG_DAYS,
                     allow_nonexistent_upstream_partitions=True,
                 ),

@@ -25,6 +25,7 @@ class ScheduleContract(dy.Schema):
         primary_key=True,
         regex="^[A-Z0-9]{2}$",
         description="Two-character IATA code of the airline.",
+        metadata={"references": "airlines.carrier"},
     )
     flight_number = dy.Int32(
         primary_key=True, min=1, max=9999, description="Flight number of the airline."
