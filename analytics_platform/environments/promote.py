@@ -22,12 +22,20 @@ from analytics_platform.environments.clone import (
     origin_of,
     write_origin,
 )
-from analytics_platform.lake import CheckRecord, FileStore, Lake, LakeError, WriteRecord
+from analytics_platform.lake import (
+    CheckRecord,
+    FileStore,
+    Lake,
+    LakeError,
+    WriteRecord,
+    records,
+)
 from analytics_platform.lake.catalog import CATALOG, last_changes, view_definitions
 from analytics_platform.lake.compare import digest
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.schema_change import columns_of
 from analytics_platform.lake.sql import identifier, literal, table_name
+from analytics_platform.lake.tables import table_kinds, tables_of
 from analytics_platform.release import GateRefusedError, Published, ReleaseLog, judge, publish
 from analytics_platform.release.publish import require_not_on_hold
 
@@ -186,7 +194,7 @@ def _take_over(
         con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{identifier(product)}")
         taken: dict[str, int] = {}
         for asset, of_asset in partitions.items():
-            for table in {asset, asset.replace("raw_", "quarantine_", 1)}:
+            for table in tables_of(asset):
                 column = columns.get(asset) if of_asset != [WHOLE] else None
                 rows = _take_table(con, product, table, column, of_asset)
                 # What a source keeps aside is written with it, and mostly empty.
@@ -206,21 +214,20 @@ def _take_over(
             ]
         )
         # The clone's gate has just held, so each of these saw the newest write of its partition.
-        checks = con.execute(
-            f"""
-            SELECT asset, "check", "partition", passed, blocking, run_id, detail
-            FROM {STAGED}.ops.checks WHERE product = ? AND snapshot_id > ?
-            QUALIFY row_number() OVER (PARTITION BY asset, "check", "partition"
-                                       ORDER BY snapshot_id DESC, evaluated_at DESC) = 1
-            """,
-            [product, base.own_snapshot],
-        ).fetchall()
+        checks = records.latest_checks(con, product, alias=STAGED, since=base.own_snapshot)
         transaction.record_checks(
             [
                 CheckRecord(
-                    product, asset, check, partition, passed, blocking, by, json.loads(detail)
+                    product,
+                    check["asset"],
+                    check["check"],
+                    check["partition"],
+                    check["passed"],
+                    check["blocking"],
+                    check["run_id"],
+                    json.loads(check["detail"]),
                 )
-                for asset, check, partition, passed, blocking, by, detail in checks
+                for check in checks.iter_rows(named=True)
             ],
             transaction.snapshot_id,
         )
@@ -241,13 +248,7 @@ def _take_table(
     """Take over a table's partitions, or all of it; the rows, or None for what is no table."""
     staged = f"{STAGED}.{identifier(product)}.{identifier(table)}"
     name = table_name(product, table)
-    kinds = dict(
-        con.execute(
-            "SELECT table_catalog, table_type FROM information_schema.tables "
-            "WHERE table_schema = ? AND table_name = ? AND table_catalog IN ('lake', ?)",
-            [product, table, STAGED],
-        ).fetchall()
-    )
+    kinds = table_kinds(con, product, table, STAGED)
     if STAGED not in kinds:
         return None
     if "lake" in kinds and (kinds["lake"] == VIEW or kinds["lake"] != kinds[STAGED]):

@@ -24,7 +24,13 @@ from analytics_platform.lake.catalog import (
     referenced_files,
     scheduled_files,
 )
-from analytics_platform.release.log import DOCUMENT, Release, ReleaseLog, products_with_releases
+from analytics_platform.release.log import (
+    DOCUMENT,
+    Decision,
+    FileAddress,
+    ReleaseLog,
+    products_with_releases,
+)
 from analytics_platform.release.provenance import read_manifest
 
 GRACE = dt.timedelta(hours=1)
@@ -87,8 +93,9 @@ def missing_files(lake: Lake, store: FileStore) -> list[str]:
     """
     lost = {
         (address.sha256, address.name)
-        for release in _releases(lake, store)
-        for address in (release.catalog, release.manifest)
+        for decision in _decisions(lake, store)
+        if decision.serving is not None
+        for address in (decision.serving.catalog, decision.serving.manifest)
         if not store.has(address.sha256, address.name)
     }
     data = {path for path in _needed_data(lake, store, lost) if not Path(path).is_file()}
@@ -151,11 +158,11 @@ def _oldest_needed_snapshot(lake: Lake, store: FileStore) -> int:
     return min(oldest, default=0)
 
 
-def _releases(lake: Lake, store: FileStore) -> Iterator[Release]:
-    """Every release of every product of every environment."""
+def _decisions(lake: Lake, store: FileStore) -> Iterator[Decision]:
+    """Every release decision on every product of every environment."""
     for other in environments_beside(lake):
         for product in products_with_releases(other):
-            yield from ReleaseLog(other, store, product).releases()
+            yield from ReleaseLog(other, store, product).decisions()
 
 
 def _needed_data(
@@ -174,7 +181,11 @@ def _needed_data(
     needed: set[str] = set()
     for other in environments_beside(lake):
         needed |= referenced_files(other.catalog) | scheduled_files(other.catalog)
-    catalogs = {(r.catalog.sha256, r.catalog.name) for r in _releases(lake, store)}
+    catalogs = {
+        (decision.serving.catalog.sha256, decision.serving.catalog.name)
+        for decision in _decisions(lake, store)
+        if decision.serving is not None
+    }
     for sha256, name in catalogs - lost:
         needed |= files_of_frozen(store.path(sha256, name))
     return needed
@@ -200,13 +211,14 @@ def _needed_stored(
                 "WHERE stored_name IS NOT NULL"
             ).fetchall()
         needed |= {(sha256, name) for sha256, name in rows}
-        for product in products_with_releases(other):
-            for decision in ReleaseLog(other, store, product).decisions():
-                needed.add((decision.address, DOCUMENT))
-    manifests = {release.manifest for release in _releases(lake, store)}
-    needed |= {(r.catalog.sha256, r.catalog.name) for r in _releases(lake, store)}
-    needed |= {(address.sha256, address.name) for address in manifests}
+    manifests: set[FileAddress] = set()
+    for decision in _decisions(lake, store):
+        needed.add((decision.address, DOCUMENT))
+        if decision.serving is not None:
+            manifests.add(decision.serving.manifest)
+            needed.add((decision.serving.catalog.sha256, decision.serving.catalog.name))
     for address in manifests:
+        needed.add((address.sha256, address.name))
         if (address.sha256, address.name) in lost:
             continue
         manifest = read_manifest(store, address)

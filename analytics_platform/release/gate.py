@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import duckdb
 
-from analytics_platform.lake import records
+from analytics_platform.lake import ledger, records
 from analytics_platform.lake.catalog import last_changes
 from analytics_platform.lake.records import WHOLE
+from analytics_platform.lake.tables import QUARANTINE, asset_of
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,12 @@ def _unrecorded_changes(con: duckdb.DuckDBPyConnection, product: str) -> list[Pr
             [product],
         ).fetchall()
     )
+    replays = {QUARANTINE + source: at for source, at in ledger.replays(con, product).items()}
     for table, changed in last_changes(con, product).items():
-        # What a source keeps aside is written in the same transaction as what it loads.
-        asset = table.replace("quarantine_", "raw_", 1)
-        recorded = records_of.get(asset, -1)
+        # What a source keeps aside is written in the same transaction as what it loads; by itself
+        # only where a replay found that no row of it holds.
+        asset = asset_of(table)
+        recorded = max(records_of.get(asset, -1), replays.get(table, -1))
         if changed > recorded:
             problems.append(
                 Problem(

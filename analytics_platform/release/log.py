@@ -202,9 +202,29 @@ class ReleaseLog:
         with self.lake.releases_turn.held(purpose):
             yield
 
-    def append(self, decision: Decision) -> Decision:
-        """Make a decision true. The caller holds `changing` since it looked at the newest."""
-        decision = replace(decision, previous=self.head())
+    def decide(self, kind: Kind, *, snapshot: int | None = None, **changes: Any) -> Decision:
+        """Make a decision true; what it does not change stays as the newest decision has it.
+
+        The caller holds `changing` since it looked at the newest.
+
+        Args:
+            kind: What was decided.
+            snapshot: The snapshot that was looked at; that of the newest decision unless said.
+            changes: Other attributes of the `Decision`.
+        """
+        newest = self.newest()
+        if snapshot is None:
+            snapshot = newest.snapshot if newest is not None else -1
+        decision = Decision(kind, self.product, snapshot, at=now(), by=account())
+        if newest is not None:
+            decision = replace(
+                decision,
+                serving=newest.serving,
+                latest_number=newest.latest_number,
+                on_hold=newest.on_hold,
+                previous=newest.address,
+            )
+        decision = replace(decision, **changes)
         document = {key: value for key, value in asdict(decision).items() if key != "address"}
         stored = self.store.put(json.dumps(document, indent=1).encode(), DOCUMENT)
         replace_text(self.lake.releases / self.product / HEAD, stored.sha256)

@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from analytics_platform.lake import FileStore, records
+from analytics_platform.lake import FileStore, ledger, records
 from analytics_platform.release.log import FileAddress
 from analytics_platform.settings import PROJECT_ROOT
 
@@ -122,28 +122,17 @@ def _git(*arguments: str) -> str:
 
 
 def _arrivals(con: duckdb.DuckDBPyConnection, product: str) -> list[dict[str, Any]]:
-    """The files whose rows stand: per partition, the newest that was loaded or put back."""
+    """The files whose rows stand."""
     return (
-        con.execute(
-            """
-            WITH standing AS (
-                SELECT asset, "partition" FROM lake.ops.writes WHERE product = $product
-                QUALIFY row_number() OVER (
-                    PARTITION BY asset, "partition" ORDER BY snapshot_id DESC, written_at DESC) = 1
-                  AND kind <> 'removed')
-            SELECT source, "partition", path, content_sha256 AS sha256, stored_name AS name,
-                   rows_in_file AS "rows"
-            FROM lake.ops.arrivals
-            WHERE product = $product AND status IN ('loaded', 'reverted')
-              AND EXISTS (SELECT 1 FROM standing WHERE standing.asset = 'raw_' || source
-                          AND standing."partition" = arrivals."partition")
-            QUALIFY row_number() OVER (
-                PARTITION BY source, "partition" ORDER BY recorded_at DESC) = 1
-            ORDER BY source, "partition"
-            """,
-            {"product": product},
+        ledger.standing_files(con, product)
+        .select(
+            "source",
+            "partition",
+            "path",
+            sha256="content_sha256",
+            name="stored_name",
+            rows="rows_in_file",
         )
-        .pl()
         .to_dicts()
     )
 

@@ -19,7 +19,6 @@ from analytics_platform.release.log import (
     NoReleaseError,
     Release,
     ReleaseLog,
-    account,
     now,
 )
 from analytics_platform.release.provenance import read_manifest, write_manifest
@@ -106,19 +105,15 @@ def publish(
                 _refuse_on_hold(log, snapshot, run_id)
             number = (newest.latest_number if newest else 0) + 1
             release = Release(product, number, snapshot, now(), catalog, manifest, verdict.held)
-            log.append(
-                Decision(
-                    kind="release",
-                    product=product,
-                    snapshot=snapshot,
-                    at=release.released_at,
-                    by=account(),
-                    run_id=run_id,
-                    note=note,
-                    absent=verdict.absent,
-                    serving=release,
-                    latest_number=number,
-                )
+            log.decide(
+                "release",
+                snapshot=snapshot,
+                at=release.released_at,
+                run_id=run_id,
+                note=note,
+                absent=verdict.absent,
+                serving=release,
+                latest_number=number,
             )
     return Published(release, is_new=True)
 
@@ -148,7 +143,7 @@ def rollback(log: ReleaseLog, to: int | None = None, note: str = "") -> Release:
             target = earlier[0]
         else:
             target = log.release(to)
-        _append(log, "rollback", target, on_hold=True, note=note)
+        log.decide("rollback", serving=target, on_hold=True, note=note)
     return target
 
 
@@ -162,28 +157,7 @@ def resume(log: ReleaseLog, note: str = "") -> Decision:
         newest = log.newest()
         if newest is None or not newest.on_hold:
             raise NoReleaseError(f"{log.product} is not on hold; there is nothing to resume.")
-        return _append(log, "resume", newest.serving, on_hold=False, note=note)
-
-
-def _append(
-    log: ReleaseLog, kind: str, serving: Release | None, *, on_hold: bool, note: str
-) -> Decision:
-    newest = log.newest()
-    if newest is None:
-        raise NoReleaseError(f"{log.product} has no release yet.")
-    return log.append(
-        Decision(
-            kind=kind,  # pyright: ignore[reportArgumentType]
-            product=log.product,
-            snapshot=newest.snapshot,
-            at=now(),
-            by=account(),
-            note=note,
-            serving=serving,
-            latest_number=newest.latest_number,
-            on_hold=on_hold,
-        )
-    )
+        return log.decide("resume", on_hold=False, note=note)
 
 
 def require_not_on_hold(log: ReleaseLog) -> None:
@@ -205,34 +179,19 @@ def _refuse_on_hold(log: ReleaseLog, snapshot: int, run_id: str) -> None:
         require_not_on_hold(log)
     except OnHoldError as held:
         with log.changing(f"refuse {log.product}"):
-            _record_refusal(log, snapshot, (str(held),), (), run_id)
+            log.decide("refusal", snapshot=snapshot, run_id=run_id, problems=(str(held),))
         raise
 
 
 def _refuse(log: ReleaseLog, snapshot: int, verdict: Verdict, run_id: str) -> None:
     with log.changing(f"refuse {log.product}"):
-        _record_refusal(log, snapshot, verdict.lines(), verdict.absent, run_id)
-
-
-def _record_refusal(
-    log: ReleaseLog, snapshot: int, problems: tuple[str, ...], absent: tuple[str, ...], run_id: str
-) -> None:
-    newest = log.newest()
-    log.append(
-        Decision(
-            kind="refusal",
-            product=log.product,
+        log.decide(
+            "refusal",
             snapshot=snapshot,
-            at=now(),
-            by=account(),
             run_id=run_id,
-            problems=problems,
-            absent=absent,
-            serving=newest.serving if newest else None,
-            latest_number=newest.latest_number if newest else 0,
-            on_hold=newest.on_hold if newest else False,
+            problems=verdict.lines(),
+            absent=verdict.absent,
         )
-    )
 
 
 def _require_pinned(store: FileStore, product: str, address: FileAddress) -> None:

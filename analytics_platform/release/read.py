@@ -39,11 +39,7 @@ class ReleasedProduct:
         # Without the SQLite extension, which opens any file whatever DuckDB forbids (`sealed`).
         self.connection = open_duckdb(["ducklake"])
         try:
-            path = store.path(release.catalog.sha256, release.catalog.name)
-            self.connection.execute(
-                f"ATTACH {literal(f'ducklake:{path}')} AS {identifier(release.product)} (READ_ONLY)"
-            )
-            self.connection.execute(f"USE {self._schema}")
+            self.connection.execute(attach_statement(release, store))
         except BaseException:
             self.connection.close()
             raise

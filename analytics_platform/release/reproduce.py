@@ -209,6 +209,9 @@ def _run(python: str, product: str, code: Path, home: Path, landing: Path) -> No
     environment |= {
         "AP_HOME": str(home),
         "AP_LANDING": str(landing),
+        # The files are those that were loaded: complete, and without their markers.
+        "AP_SETTLE_SECONDS": "0",
+        "AP_WAIT_FOR_MARKERS": "false",
         "PYTHONPATH": str(code),
         "TZ": "UTC",
         "DAGSTER_DISABLE_TELEMETRY": "1",

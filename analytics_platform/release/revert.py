@@ -14,12 +14,14 @@ from analytics_platform.lake import (
     FileStore,
     LakeError,
     WriteRecord,
+    ledger,
     records,
 )
 from analytics_platform.lake.schema_change import columns_of
 from analytics_platform.lake.sql import identifier, literal, table_name
+from analytics_platform.lake.tables import RAW, table_kinds, tables_of
 from analytics_platform.release.gate import Verdict, judge
-from analytics_platform.release.log import Decision, Release, ReleaseLog, account, now
+from analytics_platform.release.log import Release, ReleaseLog
 from analytics_platform.release.provenance import read_manifest
 
 RELEASED = "released"
@@ -106,7 +108,19 @@ def revert(
                 ]  # fmt: skip
         transaction.record_writes(writes)
         transaction.record_checks(checks, transaction.snapshot_id)
-        _record_arrivals(con, product, manifest["arrivals"], writes, run_id)
+        ledger.put_back(
+            con,
+            product,
+            [
+                (write.asset.removeprefix(RAW), write.partition)
+                for write in writes
+                if write.asset.startswith(RAW)
+            ],
+            manifest["arrivals"],
+            release.snapshot,
+            run_id,
+            transaction.snapshot_id,
+        )
         _record_files(con, manifest["files"], writes, transaction.snapshot_id)
         verdict = judge(con, product, required)
         snapshot = transaction.snapshot_id
@@ -116,54 +130,8 @@ def revert(
         f": {note}" if note else ""
     )
     with log.changing(f"revert {product}"):
-        newest = log.newest()
-        log.append(
-            Decision(
-                kind="revert",
-                product=product,
-                snapshot=snapshot,
-                at=now(),
-                by=account(),
-                note=said,
-                serving=newest.serving if newest else release,
-                latest_number=newest.latest_number if newest else release.number,
-                on_hold=newest.on_hold if newest else False,
-            )
-        )
+        log.decide("revert", snapshot=snapshot, note=said)
     return Reverted(release, restored, removed, verdict)
-
-
-def _record_arrivals(
-    con: duckdb.DuckDBPyConnection,
-    product: str,
-    released: Sequence[Mapping[str, Any]],
-    writes: Sequence[WriteRecord],
-    run_id: str,
-) -> None:
-    """Say in the ledger which files' rows stand again."""
-    back = {(write.asset, write.partition) for write in writes if write.kind == "reverted"}
-    moment = records.now()
-    records.insert(
-        con,
-        "arrivals",
-        [
-            {
-                "product": product,
-                "source": file["source"],
-                "partition": file["partition"],
-                "path": file["path"],
-                "content_sha256": file["sha256"],
-                "stored_name": file["name"],
-                "status": "reverted",
-                "reason": run_id,
-                "run_id": run_id,
-                "rows_in_file": file["rows"],
-                "recorded_at": moment,
-            }
-            for file in released
-            if (f"raw_{file['source']}", file["partition"]) in back
-        ],
-    )
 
 
 def _record_files(
@@ -209,14 +177,8 @@ def _put_back(
 ) -> None:
     """Replace the partitions' rows in an asset's table and in what its source keeps aside."""
     keys = f"SELECT unnest({list(partitions)!r}::DATE[])"
-    for table in {asset, asset.replace("raw_", "quarantine_", 1)}:
-        kinds = dict(
-            con.execute(
-                "SELECT table_catalog, table_type FROM information_schema.tables "
-                "WHERE table_schema = ? AND table_name = ? AND table_catalog IN ('lake', ?)",
-                [product, table, RELEASED],
-            ).fetchall()
-        )
+    for table in tables_of(asset):
+        kinds = table_kinds(con, product, table, RELEASED)
         # A view has no rows of its own.
         if kinds.get("lake") != "BASE TABLE":
             continue

@@ -80,7 +80,7 @@ def decide(
         sample.delimiter,
         has_types=sample.file_format == "parquet",
     )
-    notes = [*sample.notes]
+    notes = list(sample.notes)
     if not table.columns:
         raise ScaffoldError(
             f"Inferring {name}: expected a column of a type that contracts hold; found "

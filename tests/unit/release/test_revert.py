@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
 
-from analytics_platform.lake import FileStore, Lake, LakeError, records
+from analytics_platform.lake import FileStore, Lake, LakeError, ledger
 from analytics_platform.release import NoReleaseError, ReleaseLog, Reverted, publish, revert
 from analytics_platform.release.provenance import read_manifest
 from tests.unit.lake.writing import FIRST, SECOND, THIRD, by_hand, check, frame, rows, write
@@ -21,23 +22,19 @@ def arrive(lake: Lake, store: FileStore, day: Any, content: bytes) -> str:
     """Record the file of a day as loaded; its hash."""
     kept = store.put(content, f"{day}.csv")
     with lake.transaction("load") as transaction:
-        records.insert(
-            transaction.connection,
-            "arrivals",
-            [
-                {
-                    "product": "p",
-                    "source": "x",
-                    "partition": str(day),
-                    "path": f"x/{day}.csv",
-                    "content_sha256": kept.sha256,
-                    "stored_name": kept.name,
-                    "status": "loaded",
-                    "rows_in_file": 2,
-                    "recorded_at": records.now(),
-                }
-            ],
+        entry = ledger.LedgerEntry(
+            "p",
+            "x",
+            str(day),
+            f"x/{day}.csv",
+            "loaded",
+            content_sha256=kept.sha256,
+            stored_name=kept.name,
+            rows_in_file=2,
+            rows_loaded=1,
+            rows_quarantined=1,
         )
+        ledger.append(transaction.connection, [entry], transaction.snapshot_id)
     return kept.sha256
 
 
@@ -87,11 +84,11 @@ def test_a_released_partition_stands_again_in_every_table(log: ReleaseLog) -> No
     assert (newest.kind, newest.snapshot) == ("revert", lake.snapshot())
     assert newest.note == "2013-01-01 put back to release 1: the file was wrong"
     assert (newest.serving, newest.latest_number) == (done.release, 1), "readers see what they saw"
-    ledger = lake.query(
+    told = lake.query(
         'SELECT "partition", content_sha256, reason FROM lake.ops.arrivals WHERE status = '
         "'reverted'"
     ).rows()
-    assert ledger == [(DAY, first_file[0]["sha256"], "revert to release 1")]
+    assert told == [(DAY, first_file[0]["sha256"], "revert to release 1")]
     kinds = lake.query(
         "SELECT asset, \"rows\" FROM lake.ops.writes WHERE kind = 'reverted' ORDER BY 1"
     ).rows()
@@ -130,6 +127,24 @@ def test_the_failed_check_of_a_rejected_file_is_cleared(
     assert ("raw_x", partition) in getattr(done, kind)
     assert done.verdict.opens, done.verdict.lines()
     assert state(log.lake) == before
+
+
+def test_the_ledger_says_of_a_file_again_what_it_said_when_it_was_released(
+    log: ReleaseLog,
+) -> None:
+    with log.lake.transaction("replay") as transaction:
+        con = transaction.connection
+        standing = ledger.known_files(con, "p")[f"x/{FIRST}.csv"].standing
+        assert standing is not None
+        told = replace(standing, status="replayed", rows_loaded=2, rows_quarantined=0)
+        ledger.append(con, [told], transaction.snapshot_id)
+
+    put_back(log, DAY)
+
+    with log.lake.reader() as con:
+        known = ledger.known_files(con, "p")[f"x/{FIRST}.csv"].standing
+    assert known is not None
+    assert (known.status, known.rows_loaded, known.rows_quarantined) == ("reverted", 1, 1)
 
 
 def test_what_neither_stands_nor_fails_cannot_be_put_back(log: ReleaseLog) -> None:

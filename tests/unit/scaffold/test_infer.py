@@ -4,7 +4,7 @@ import datetime as dt
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analytics_platform.contracts.text_values import parse_text
@@ -52,6 +52,11 @@ COLUMNS = [
     (["true", "FALSE"], pl.Boolean(), None, ""),
     (["true", "0"], pl.Boolean(), None, ""),
     (["yes", "no"], pl.String(), None, "boolean"),
+    (["Y", "N"], pl.String(), None, "boolean"),
+    (["t", "f"], pl.String(), None, "boolean"),
+    (["on", "off"], pl.String(), None, "boolean"),
+    (["true", "yes"], pl.String(), None, ""),
+    (["true", "tRUE"], pl.String(), None, ""),
     (["2024-02-29", "2023-01-01"], pl.Date(), None, ""),
     (["2023-02-29"], pl.String(), None, ""),
     (["2024-1-5"], pl.String(), None, "dates"),
@@ -63,6 +68,8 @@ COLUMNS = [
     (["01.02.2024"], pl.Date(), "%d.%m.%Y", ""),
     (["2024/01/31"], pl.Date(), "%Y/%m/%d", ""),
     (["05-Jan-2024"], pl.Date(), "%d-%b-%Y", ""),
+    (["05-JAN-2024"], pl.String(), None, "dates"),
+    (["05-jan-2024 10:00"], pl.String(), None, "dates"),
     (["05 May 2024"], pl.Date(), "%d %b %Y", ""),
     (["January 05, 2024"], pl.Date(), "%B %d, %Y", ""),
     (["1/31/2024"], pl.String(), None, "dates"),
@@ -148,6 +155,7 @@ def test_numbers_are_spelled_as_the_clear_columns_spell_them(
         (NumberStyle(",", "."), ["1.234,5", "-7"], [1234.5, -7.0]),
         (NumberStyle(".", ","), ["1,234", "12"], [1234, 12]),
         (NumberStyle(",", None), ["0,25", "3"], [0.25, 3.0]),
+        (NumberStyle(",", "."), [",5", "1,5e3"], [0.5, 1500.0]),
     ],
 )
 def test_numbers_are_read_in_their_spelling(
@@ -157,10 +165,20 @@ def test_numbers_are_read_in_their_spelling(
     assert typed(text(*values), column, style).to_list() == numbers
 
 
-def test_another_spelling_than_the_files_stays_text() -> None:
-    column = infer_text("x", "x", text("1.5"), NumberStyle(",", "."), ";")
+@pytest.mark.parametrize(
+    ("value", "note"),
+    [
+        ("1.5", "numbers"),
+        ("1.234.5", "numbers"),
+        ("0.515", "numbers"),
+        ("1.5e3", ""),
+        ("1.500e3", ""),
+    ],
+)
+def test_another_spelling_than_the_files_stays_text(value: str, note: str) -> None:
+    column = infer_text("x", "x", text(value), NumberStyle(",", "."), ";")
     assert column.dtype == pl.String
-    assert "numbers" in column.notes[0]
+    assert note in "; ".join(column.notes)
 
 
 integers = st.integers(-(2**70), 2**70).map(str)
@@ -198,17 +216,17 @@ columns_of_text = alike.flatmap(
 def test_every_value_parses_in_the_type_inferred(values: list[str | None]) -> None:
     series = text(*(value or None for value in values))
     column = infer_text("x", "x", series)
-    if column.text_format is None:
-        # As the contract's reader does it, without a word of what was inferred but the type.
-        parsed = pl.select(parse_text(pl.lit(series), column.dtype)).to_series()
-    else:
-        parsed = typed(series, column)
+    # As the contract's reader does it, by what the contract will say of the column.
+    parsed = pl.select(
+        parse_text(pl.lit(series), column.dtype, own_format=column.text_format)
+    ).to_series()
     assert parsed.null_count() == series.null_count()
     assert column.nullable or series.null_count() == 0
 
 
 @settings(max_examples=100, deadline=None)
 @given(columns_of_text)
+@example(["0.000", "-0.000"])
 def test_the_order_of_rows_changes_no_type(values: list[str | None]) -> None:
     def verdict(rows: list[str | None]) -> Column:
         return infer_text("x", "x", text(*(value or None for value in rows)))
