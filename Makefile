@@ -16,13 +16,13 @@ ui: $(VENV)/.installed ## the Dagster web UI and its daemon on 127.0.0.1:3000
 	@$(BIN)/ap ui --port 3000
 
 test: $(VENV)/.installed-dev ## every test but the long ones; under 12 minutes on 2 cores
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not load"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not load"
 
 test-slow: $(VENV)/.installed-dev ## the long tests that .ci/run has time for
-	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not load"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not load"
 
 test-all: $(VENV)/.installed-dev ## every test
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev ## lint, format, types, import rules
 	$(BIN)/ruff check .

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from analytics_platform.cli import environments, new, reading, release
+from analytics_platform.cli import environments, new, quarantine, reading, release
+from analytics_platform.cli.arrivals import arrivals
 from analytics_platform.cli.reproduce import reproduce
 from analytics_platform.cli.terminal import Product, console, fail
 from analytics_platform.settings import Environment, get_settings
@@ -22,6 +24,8 @@ app = typer.Typer(
 )
 app.add_typer(release.app, name="release")
 app.add_typer(new.app, name="new")
+app.add_typer(quarantine.app, name="quarantine")
+app.command()(arrivals)
 app.command()(reading.sql)
 app.command()(environments.clone)
 app.command()(environments.diff)
@@ -57,16 +61,32 @@ def deliver(
     last: Annotated[str, typer.Option("--through", help="The last day, included.")],
 ) -> None:
     """Put the files of some days into the landing zone, as an outside system would."""
+    from analytics_platform.arrivals.far_zone import FarZone
+    from analytics_platform.arrivals.zone import landing_zone
     from analytics_platform.cli.products import UnknownProductError, delivery_of
 
-    landing = get_settings().landing_path / product
+    days = _day(first), _day(last)
+    uploaded = None
     try:
+        settings = get_settings()
+        zone = landing_zone(settings.landing_url)
         write = delivery_of(product)
         with console.status(f"Delivering {first} through {last} …"):
-            report = write(landing, _day(first), _day(last))
-    except (ValueError, UnknownProductError) as error:
+            if isinstance(zone, FarZone):
+                with tempfile.TemporaryDirectory() as folder:
+                    report = write(Path(folder), *days)
+                    uploaded = zone.upload(product, Path(folder))
+            else:
+                report = write(settings.landing_path / product, *days)
+    except (ValueError, OSError, UnknownProductError) as error:
         raise fail(str(error)) from error
-    console.print(f"Delivered {product}, {first} through {last}, to {landing}", highlight=False)
+    address = zone.address(product, "").rstrip("/")
+    console.print(f"Delivered {product}, {first} through {last}, to {address}", highlight=False)
+    if uploaded is not None:
+        # What was written and what not is known of all together: the folder was a new one.
+        written, unchanged = uploaded.written, uploaded.unchanged
+        console.print(f"{written:,} files written, {unchanged:,} unchanged", highlight=False)
+        return
     table = Table("source", "files written", "unchanged", "rows", box=None, pad_edge=False)
     for name, source in report.sources.items():
         table.add_row(

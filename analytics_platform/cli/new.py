@@ -115,7 +115,7 @@ def _print_next(source: NewSource) -> None:
     if source.partition_column is not None:
         day = str(source.table.values[source.partition_column][0])
         file_name = file_name.replace("{partition}", day)
-    landing = get_settings().landing_path / source.product / source.name
+    landing = f"{get_settings().landing_url.rstrip('/')}/{source.product}/{source.name}"
     with_day = f" --partition {day}" if day else ""
     models = f"dbt_project/models/staging/{source.product}"
     _print("\nNext")
@@ -123,7 +123,7 @@ def _print_next(source: NewSource) -> None:
         f"complete assets/{source.product}/{source.name}/contract.py and defs.yaml, and the "
         f"meanings in {models}/columns.md",
         f"pytest tests/products/{source.product}/test_{source.name}.py",
-        f"put a file to {landing / file_name}",
+        f"put a file to {landing}/{file_name}",
         f"ap materialize {source.product} raw_{source.name}{with_day}",
         f"ap materialize {source.product} stg_{source.name}{with_day}",
     ):

@@ -72,7 +72,7 @@ def _give(frame: pl.DataFrame, chosen: Format, output: Path | None) -> None:
         raise typer.BadParameter("A table is for the terminal; a file is csv, json or parquet.")
     if chosen == "parquet" and output is None and sys.stdout.isatty():
         raise typer.BadParameter("Parquet is not for a terminal; give --output or pipe it.")
-    content = _bytes(frame, chosen)
+    content = as_bytes(frame, chosen)
     if output is None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
@@ -81,7 +81,8 @@ def _give(frame: pl.DataFrame, chosen: Format, output: Path | None) -> None:
         console.print(f"{frame.height} rows in {output}", highlight=False)
 
 
-def _bytes(frame: pl.DataFrame, chosen: Format) -> bytes:
+def as_bytes(frame: pl.DataFrame, chosen: Format) -> bytes:
+    """A frame as a file of a format that programs read."""
     if chosen == "json":
         text = json.dumps(frame.to_dicts(), default=_json_value, ensure_ascii=False)
         return (text + "\n").encode()

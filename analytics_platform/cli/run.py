@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.utils import make_new_run_id
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from analytics_platform.arrivals import BEING_WRITTEN, Look, landing_zone
 from analytics_platform.cli.instance import (
     PROCESS_TAG,
     fail_abandoned_runs,
     prepare_dagster_home,
 )
 from analytics_platform.cli.products import UnknownProductError, find_product
+from analytics_platform.components.landing_source import replay_config
 from analytics_platform.components.product import job_name, run_tags
-from analytics_platform.components.state import nodes_of, product_state
+from analytics_platform.components.state import look_at, nodes_of, product_state, sources_of
 from analytics_platform.lake import FileStore, Lake, records
 from analytics_platform.lake.records import WHOLE
-from analytics_platform.planning import PlannedRun, next_run
+from analytics_platform.planning import Cadence, PlannedRun, next_run
 from analytics_platform.settings import get_settings
+
+PATIENCE_SECONDS = 60.0
+"""How long files that are being written are waited for when nothing else is to be done."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,14 @@ class Stage:
         seconds: Wall time.
         succeeded: Whether the run succeeded.
         error: The first failure's message, empty otherwise.
+        is_check: Whether it did what it was to do, and a blocking check on that failed.
     """
 
     title: str
     seconds: float
     succeeded: bool
     error: str
+    is_check: bool = False
 
 
 def run_product(product: str, console: Console) -> bool:
@@ -56,24 +66,34 @@ def run_product(product: str, console: Console) -> bool:
 
     find_product(product)
     prepare_dagster_home()
-    lake = Lake.from_settings(get_settings())
+    settings = get_settings()
+    lake = Lake.from_settings(settings)
     stages: list[Stage] = []
-    store = FileStore(get_settings().files_path)
+    store = FileStore(settings.files_path)
     started = time.perf_counter()
     repository = load_repository(console)
     instance = dg.DagsterInstance.get()
     stages.append(Stage("start-up", time.perf_counter() - started, True, ""))
     graph = repository.asset_graph
     nodes = nodes_of(graph, product)
+    sources = sources_of(graph, product)
+    zone = landing_zone(settings.landing_url)
     # What failed in this call is not tried again in it; what a person mended may be.
     failed: set[str] = set()
     with instance:
         fail_abandoned_runs(instance, launched_too=False)
+        patience = PATIENCE_SECONDS
         while True:
-            state = product_state(lake, store, graph, product, get_settings().landing_path)
-            planned = next_run(nodes, state, without=failed)
+            found = look_at(lake, sources, product, zone, settings.writer_wait_seconds)
+            state = product_state(lake, store, graph, product, found)
+            planned = next_run(
+                nodes, state, without=failed, most_partitions=settings.run_partitions
+            )
             if planned is None:
-                break
+                if found.is_settled or patience <= 0 or not _may_settle(found):
+                    break
+                patience -= _wait_for(found, console)
+                continue
             stage = _execute(product, planned, repository, instance, console)
             stages.append(stage)
             if not stage.succeeded:
@@ -82,6 +102,19 @@ def run_product(product: str, console: Console) -> bool:
         console.print(f"Nothing new for {product}: no file waits and no table is behind.")
     print_summary(product, console, stages)
     return all(stage.succeeded for stage in stages)
+
+
+def _may_settle(found: Look) -> bool:
+    """Whether a little waiting may change what is due."""
+    return not found.is_whole or any(d.entry.reason == BEING_WRITTEN for d in found.not_due)
+
+
+def _wait_for(found: Look, console: Console) -> float:
+    """Wait a moment for files that may not be complete; gives the seconds."""
+    seconds = 1.0 if found.is_whole else 0.0
+    with console.status(f"Waiting for {len(found.not_due)} files to stand still …"):
+        time.sleep(seconds)
+    return max(seconds, 0.1)
 
 
 def materialize(
@@ -103,18 +136,11 @@ def materialize(
     Raises:
         UnknownProductError: If there is no such product, asset or partition.
     """
-    find_product(product)
-    prepare_dagster_home()
-    lake = Lake.from_settings(get_settings())
-    repository = load_repository(console)
-    nodes = {node.name: node for node in nodes_of(repository.asset_graph, product)}
-    if asset not in nodes:
-        raise UnknownProductError(f"{product} has no asset {asset!r}; it has: {', '.join(nodes)}.")
-    cadence = nodes[asset].cadence
+    repository, cadence = _asset_of(product, asset, console)
     if cadence == "whole":
         first = last = WHOLE
     elif first is None:
-        with lake.reader() as con:
+        with Lake.from_settings(get_settings()).reader() as con:
             written = records.latest_writes(con, product)
         standing = sorted(written.filter(pl.col("asset") == asset)["partition"])
         if not standing:
@@ -126,12 +152,74 @@ def materialize(
         return _execute(product, planned, repository, instance, console).succeeded
 
 
+def replay(product: str, asset: str, partitions: Sequence[str], console: Console) -> list[Stage]:
+    """Replay what a source's table keeps aside of some partitions, adjacent days in one run.
+
+    Args:
+        product: The product.
+        asset: The source's table.
+        partitions: The partitions.
+        console: Where progress is shown.
+
+    Returns:
+        The runs.
+
+    Raises:
+        UnknownProductError: If there is no such product or asset.
+    """
+    repository, cadence = _asset_of(product, asset, console)
+    config = replay_config(product, asset)
+    with dg.DagsterInstance.get() as instance:
+        return [
+            _execute(
+                product,
+                PlannedRun(cadence, (asset,), first, last, "asked for", ""),
+                repository,
+                instance,
+                console,
+                config,
+            )
+            for first, last in _adjacent(partitions)
+        ]
+
+
+def _asset_of(
+    product: str, asset: str, console: Console
+) -> tuple[dg.RepositoryDefinition, Cadence]:
+    """The code location, and the cadence of an asset in it; Dagster's home is made ready."""
+    find_product(product)
+    prepare_dagster_home()
+    repository = load_repository(console)
+    nodes = {node.name: node for node in nodes_of(repository.asset_graph, product)}
+    if asset not in nodes:
+        raise UnknownProductError(f"{product} has no asset {asset!r}; it has: {', '.join(nodes)}.")
+    return repository, nodes[asset].cadence
+
+
+def _adjacent(partitions: Sequence[str]) -> list[tuple[str, str]]:
+    """The first and the last of each range of days without a gap."""
+    ranges: list[tuple[str, str]] = []
+    for partition in sorted(partitions):
+        if ranges and partition != WHOLE:
+            first, last = ranges[-1]
+            if dt.date.fromisoformat(last) + dt.timedelta(days=1) == dt.date.fromisoformat(
+                partition
+            ):
+                ranges[-1] = (first, partition)
+                continue
+        ranges.append((partition, partition))
+    return ranges
+
+
 def load_repository(console: Console) -> dg.RepositoryDefinition:
     """The code location, as Dagster's servers load it."""
     with console.status("Loading the code location …"), _quiet():
         from analytics_platform.definitions import defs
 
-        return defs().get_repository_def()
+        repository = defs().get_repository_def()
+        # Made when it is first asked for, which is when it says what is in preview.
+        _ = repository.asset_graph
+        return repository
 
 
 def _execute(
@@ -140,18 +228,22 @@ def _execute(
     repository: dg.RepositoryDefinition,
     instance: dg.DagsterInstance,
     console: Console,
+    run_config: Mapping[str, Any] | None = None,
 ) -> Stage:
     title = _title(planned)
     started = time.perf_counter()
-    job = repository.get_job(job_name(product, planned.cadence))
     run_id = make_new_run_id()
     with _progress(console, title) as step, _quiet():
+        job = repository.get_job(job_name(product, planned.cadence))
         instance.add_event_listener(run_id, lambda entry: _tell_step(entry, step))
         result = job.execute_in_process(
             run_id=run_id,
             instance=instance,
             # Every event stands in the run's log in the UI; the terminal shows the steps.
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                **(run_config or {}),
+            },
             tags=run_tags(product, planned) | {PROCESS_TAG: str(os.getpid())},
             asset_selection=[dg.AssetKey([product, asset]) for asset in planned.assets],
             raise_on_error=False,
@@ -162,7 +254,7 @@ def _execute(
     console.print(f"{mark} {title} [dim]{seconds:.1f} s[/dim]", highlight=False)
     if error:
         console.print(error, style="red", markup=False, highlight=False)
-    return Stage(title, seconds, result.success, error)
+    return Stage(title, seconds, result.success, error, is_check=_is_check(result))
 
 
 def _title(planned: PlannedRun) -> str:
@@ -187,6 +279,18 @@ def _first_error(result: dg.ExecuteInProcessResult) -> str:
                 error = error.cause
             messages.append(error.message.strip())
     return "\n".join(message for message in messages if message) or "The run failed."
+
+
+def _is_check(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether nothing but blocking checks failed a run."""
+    errors = [
+        event.step_failure_data.error
+        for event in result.filter_events(lambda event: event.is_step_failure)
+    ]
+    return bool(errors) and all(
+        error is not None and error.cls_name == DagsterAssetCheckFailedError.__name__
+        for error in errors
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -10,18 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from analytics_platform.arrivals import summary as arrivals_summary
+from analytics_platform.arrivals import ARRIVED
 from analytics_platform.cli.products import find_product
-from analytics_platform.lake import FileStore, Lake, records
+from analytics_platform.lake import FileStore, Lake, ledger, records
 from analytics_platform.modeling import latest_version
 from analytics_platform.release import ReleaseLog
 from analytics_platform.settings import get_settings
 
 if TYPE_CHECKING:
     from analytics_platform.cli.run import Stage
+
+
+TO_BE_SEEN_TO = ["rejected", "unmatched", "out_of_range", "vanished"]
+SHOWN = 10
 
 
 def print_summary(product: str, console: Console, stages: Sequence[Stage]) -> None:
@@ -60,22 +66,41 @@ def _print(console: Console, title: str, body: object) -> None:
 
 
 def _arrivals(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> None:
-    table = _table("source", "files", "rejected", "rows", "loaded", "quarantined",
-                   right={1, 2, 3, 4, 5})  # fmt: skip
-    for source, *numbers in arrivals_summary(con, product):
-        table.add_row(source, *(f"{number or 0:,}" for number in numbers))
+    files = ledger.ledger(con, product)
+    # A content that was refused and has been replaced since is history.
+    files = files.filter(pl.col("is_current") | ~pl.col("status").is_in(TO_BE_SEEN_TO))
+    counted = (
+        files.group_by("source", "status")
+        .agg(
+            pl.len().alias("files"),
+            pl.col("rows_in_file", "rows_loaded", "rows_quarantined").sum(),
+        )
+        .sort("source", "status")
+    )
+    table = _table("source", "files", "", "rows", "loaded", "quarantined", right={1, 3, 4, 5})
+    for source, status, count, rows, loaded, quarantined in counted.iter_rows():
+        said = (f"{rows:,}", f"{loaded:,}", f"{quarantined:,}") if status == "loaded" else ()
+        table.add_row(source or "(none)", f"{count:,}", status.replace("_", " "), *said)
     _print(console, "Arrivals", table)
-    rejected = con.execute(
-        """
-        SELECT path, reason FROM (
-            SELECT * FROM lake.ops.arrivals WHERE product = ?
-            QUALIFY row_number() OVER (PARTITION BY source, path ORDER BY recorded_at DESC) = 1)
-        WHERE status = 'rejected' ORDER BY path LIMIT 10
-        """,
-        [product],
-    ).fetchall()
-    for _path, reason in rejected:
-        console.print(f"  rejected: {reason}", style="red", markup=False, highlight=False)
+    aside = files.filter(pl.col("status").is_in(TO_BE_SEEN_TO))
+    lines = [
+        f"{status.replace('_', ' ')}: {_said(path, reason)}"
+        for path, status, reason in aside.select("path", "status", "reason").iter_rows()
+    ]
+    never_came = records.latest_checks(con, product).filter(check=ARRIVED, passed=False)
+    lines += [
+        f"never came: {path}"
+        for detail in never_came["detail"]
+        for path in json.loads(detail).get("first", [])
+    ]
+    for line in lines[:SHOWN]:
+        console.print(f"  {line}", style="red", markup=False, highlight=False)
+    if len(lines) > SHOWN:
+        console.print(f"  … and {len(lines) - SHOWN} more: ap arrivals {product}", highlight=False)
+
+
+def _said(path: str, reason: str) -> str:
+    return reason if reason.startswith((path, f"Reading {path}")) else f"{path}: {reason}"
 
 
 def _tables(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> None:
