@@ -253,7 +253,7 @@ def _execute(
     mark = "[green]✓[/green]" if result.success else "[red]✗[/red]"
     console.print(f"{mark} {title} [dim]{seconds:.1f} s[/dim]", highlight=False)
     if error:
-        console.print(error, style="red", markup=False, highlight=False)
+        console.print(error, style="red", markup=False, highlight=False, soft_wrap=True)
     return Stage(title, seconds, result.success, error, is_check=_is_check(result))
 
 

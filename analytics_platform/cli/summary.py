@@ -94,7 +94,7 @@ def _arrivals(con: duckdb.DuckDBPyConnection, product: str, console: Console) ->
         for path in json.loads(detail).get("first", [])
     ]
     for line in lines[:SHOWN]:
-        console.print(f"  {line}", style="red", markup=False, highlight=False)
+        console.print(f"  {line}", style="red", markup=False, highlight=False, soft_wrap=True)
     if len(lines) > SHOWN:
         console.print(f"  … and {len(lines) - SHOWN} more: ap arrivals {product}", highlight=False)
 
@@ -211,7 +211,7 @@ def _release(log: ReleaseLog, console: Console) -> None:
     if newest is not None and newest.kind == "refusal":
         console.print("  The newest state was refused:", style="red")
         for line in newest.problems[:10]:
-            console.print(f"  - {line}", style="red", markup=False, highlight=False)
+            console.print(f"  - {line}", style="red", markup=False, highlight=False, soft_wrap=True)
     elif newest is not None and newest.on_hold:
         console.print(
             f"  Rolled back and on hold until `ap release resume {log.product}`", style="yellow"
