@@ -21,7 +21,9 @@ from typing import Literal
 from analytics_platform.lake.records import WHOLE
 
 Cadence = Literal["daily", "weekly", "whole"]
-Role = Literal["source", "table", "model", "release"]
+Role = Literal["source", "table", "challenger", "champion", "release"]
+
+MODEL_ROLES: frozenset[Role] = frozenset({"challenger", "champion"})
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Node:
     Attributes:
         name: The asset's name.
         cadence: How it is partitioned.
-        role: A source is behind when files wait; a model is trained once it can be, and again only
-            on request; the release comes last; any other table follows its upstreams.
+        role: A source is behind when files wait; a challenger is trained once it can be, and again
+            only on request; a champion is decided on after each training; the release comes last;
+            any other table follows its upstreams.
         upstreams: Assets that it reads for the same partition.
         history: Daily assets of which it reads other days than its own. A day is stale that was
             written before a day it looks back on; a past that fails a check bars what would be
@@ -111,6 +114,9 @@ class ProductState:
         judged_snapshot: The snapshot of the gate's newest decision, or -1.
         removed: Per asset, the partitions that were taken out and do not stand, with the snapshot:
             what was made of them is behind.
+        trained: Per challenger, the snapshot of its newest version. It is no write: readers see a
+            version only once it is champion.
+        decided: Per champion, the snapshot of the newest decision on a challenger.
     """
 
     writes: Mapping[str, Mapping[str, int]]
@@ -119,6 +125,12 @@ class ProductState:
     unverified: Mapping[str, frozenset[str]] = field(default_factory=dict)
     judged_snapshot: int = -1
     removed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    trained: Mapping[str, int] = field(default_factory=dict)
+    decided: Mapping[str, int] = field(default_factory=dict)
+
+    def stands(self, asset: str) -> bool:
+        """Whether there is anything of an asset that another can read."""
+        return bool(self.writes.get(asset)) or asset in self.trained
 
     def changes(self, asset: str) -> Mapping[str, int]:
         """The snapshot in which each partition was last written or taken out."""
@@ -180,9 +192,9 @@ def _candidates(
         yield planned("whole", names, [WHOLE], "tables are behind")
     for days, assets in _grouped(by_cadence["daily"], behind, 1, most_partitions):
         yield planned("daily", assets, days, f"{len(days)} days")
-    for node in nodes:
-        if node.role == "model" and behind[node.name]:
-            yield planned("whole", [node.name], [WHOLE], "no model is trained yet")
+    models = [node.name for node in nodes if node.role in MODEL_ROLES and behind[node.name]]
+    if models:
+        yield planned("whole", models, [WHOLE], "a model is to be trained or decided on")
     for weeks, assets in _grouped(by_cadence["weekly"], behind, 7, most_partitions):
         yield planned("weekly", assets, weeks, f"weeks {weeks[0]} to {weeks[-1]}")
     for node in nodes:
@@ -219,8 +231,14 @@ def _stale(
     node: Node, upstreams: Sequence[Node], behind: Mapping[str, set[str]], state: ProductState
 ) -> set[str]:
     """The partitions that are missing or older than what they are made of."""
-    if node.role == "model":
-        return set() if state.writes.get(node.name) else {WHOLE}
+    if node.role == "challenger":
+        return set() if node.name in state.trained else {WHOLE}
+    if node.role == "champion":
+        is_due = any(
+            behind[up.name] or state.trained.get(up.name, -1) > state.decided.get(node.name, -1)
+            for up in upstreams
+        )
+        return {WHOLE} if is_due else set()
     if node.cadence == "whole":
         return _whole_behind(node, upstreams, behind, state)
     if node.cadence == "weekly":
@@ -317,7 +335,7 @@ def _can_run(
     ):
         return False
     stand = all(
-        state.writes.get(up.name) or (up.cadence == node.cadence and behind[up.name])
+        state.stands(up.name) or (up.cadence == node.cadence and behind[up.name])
         for up in upstreams
     )
     return stand and _covers(node, upstreams, behind, state)

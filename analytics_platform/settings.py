@@ -37,6 +37,7 @@ class Settings(BaseSettings):
             its source says otherwise.
         wait_for_markers: Whether files of sources that declare a marker wait for it.
         run_partitions: The most partitions that one run takes; a longer range goes in several runs.
+        model_history: A file that says which trainings to repeat; set by `ap reproduce` alone.
         retention_days: How long upkeep keeps what no release needs: old snapshots of the working
             state, which a slow reader may still be reading, and logs of finished runs.
     """
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     settle_seconds: float = Field(default=5.0, ge=0)
     wait_for_markers: bool = True
     run_partitions: int = Field(default=400, ge=1)
+    model_history: Path | None = None
     retention_days: float = Field(default=7.0, ge=0)
 
     @property

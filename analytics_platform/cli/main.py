@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from analytics_platform.cli import environments, new, quarantine, reading, release
+from analytics_platform.cli import environments, model, new, quarantine, reading, release
 from analytics_platform.cli.arrivals import arrivals
+from analytics_platform.cli.predict import predict
 from analytics_platform.cli.reproduce import reproduce
 from analytics_platform.cli.terminal import Product, console, fail
 from analytics_platform.settings import Environment, get_settings
@@ -23,9 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(release.app, name="release")
+app.add_typer(model.app, name="model")
 app.add_typer(new.app, name="new")
 app.add_typer(quarantine.app, name="quarantine")
 app.command()(arrivals)
+app.command()(predict)
 app.command()(reading.sql)
 app.command()(environments.clone)
 app.command()(environments.diff)

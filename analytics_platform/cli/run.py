@@ -152,6 +152,22 @@ def materialize(
         return _execute(product, planned, repository, instance, console).succeeded
 
 
+def run_whole(
+    product: str, assets: Sequence[str], run_config: Mapping[str, Any], console: Console
+) -> bool:
+    """Run assets without partitions, with a config of their own.
+
+    Returns:
+        Whether the run succeeded.
+    """
+    find_product(product)
+    prepare_dagster_home()
+    repository = load_repository(console)
+    planned = PlannedRun("whole", tuple(assets), WHOLE, WHOLE, "asked for", "")
+    with dg.DagsterInstance.get() as instance:
+        return _execute(product, planned, repository, instance, console, run_config).succeeded
+
+
 def replay(product: str, asset: str, partitions: Sequence[str], console: Console) -> list[Stage]:
     """Replay what a source's table keeps aside of some partitions, adjacent days in one run.
 

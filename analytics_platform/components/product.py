@@ -13,12 +13,13 @@ import dagster as dg
 from pydantic import BaseModel
 
 from analytics_platform.arrivals import ACCOUNTED, ARRIVED, Look, fingerprint, landing_zone
-from analytics_platform.components.product_spec import PLAN_TAG, ProductSpec
+from analytics_platform.components.product_spec import PLAN_TAG, PRODUCT_TAG, ROLE, ProductSpec
 from analytics_platform.components.state import (
     cadence_of,
     look_at,
     nodes_of,
     product_state,
+    required_checks,
     sources_of,
 )
 from analytics_platform.lake import FileStore, LakeError
@@ -34,7 +35,6 @@ from analytics_platform.release import (
 from analytics_platform.settings import get_settings
 
 RELEASE = "release"
-PRODUCT_TAG = "ap/product"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -90,7 +90,10 @@ class DataProduct(dg.Component):
             if isinstance(definition, dg.AssetsDefinition)
         ]
         assets = [spec for definition in definitions for spec in definition.specs]
-        required = _blocking_checks(definitions)
+        required = required_checks(
+            {spec.key.path[-1]: spec.metadata[ROLE] for spec in assets},
+            [check for definition in definitions for check in definition.check_specs],
+        )
         jobs = _build_jobs(self.spec, assets)
         return dg.Definitions(
             assets=[_build_release(self.spec, assets, required)],
@@ -98,18 +101,6 @@ class DataProduct(dg.Component):
             sensors=[_build_sensor(self.spec, jobs)],
             schedules=_build_arrival_schedule(self.spec, siblings),
         )
-
-
-def _blocking_checks(definitions: Sequence[dg.AssetsDefinition]) -> dict[str, list[str]]:
-    """Every asset of the product with the names of its blocking checks."""
-    required: dict[str, list[str]] = {}
-    for definition in definitions:
-        for spec in definition.specs:
-            required.setdefault(spec.key.path[-1], [])
-        for check in definition.check_specs:
-            if check.blocking:
-                required.setdefault(check.asset_key.path[-1], []).append(check.name)
-    return {asset: sorted(checks) for asset, checks in sorted(required.items())}
 
 
 def _ends(assets: Sequence[dg.AssetSpec]) -> list[dg.AssetKey]:

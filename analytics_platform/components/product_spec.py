@@ -21,6 +21,9 @@ from analytics_platform.lake.lake import Lake
 from analytics_platform.lake.records import WHOLE, CheckRecord
 from analytics_platform.lake.tables import RAW
 
+PRODUCT_TAG = "ap/product"
+"""The tag of a run that works on a product; one is at work at a time."""
+
 PLAN_TAG = "ap/plan"
 """The tag of a run that planning started: which work it is."""
 
@@ -95,7 +98,7 @@ class ProductSpec(BaseModel):
             asset: The asset's name, which is its table's.
             description: What it holds and for whom.
             kinds: What it is made with, as Dagster shows it.
-            role: Its part in planning: source, table, model or release.
+            role: Its part in planning: source, table, challenger, champion or release.
             deps: The assets it reads.
             partition_column: The date column that tells its partitions apart.
             partitions_def: Its partitions, where they are not the product's days.
@@ -119,7 +122,7 @@ class ProductSpec(BaseModel):
             skippable=skippable,
             metadata={
                 ROLE: role,
-                # A model and a release are no tables.
+                # Models and a release are no tables.
                 **(
                     {"dagster/table_name": f"lake.{self.name}.{asset}"}
                     if role in {"source", "table"}

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,15 @@ from analytics_platform.components.product_spec import (
 from analytics_platform.lake import FileStore, Lake, WriterBusyError, records
 from analytics_platform.lake.io_manager import PARTITION_COLUMN
 from analytics_platform.lake.tables import RAW
-from analytics_platform.planning import Cadence, History, Node, ProductState, SourceState
+from analytics_platform.modeling import challenger_of, champions, registry
+from analytics_platform.planning import (
+    Cadence,
+    History,
+    Node,
+    ProductState,
+    Role,
+    SourceState,
+)
 from analytics_platform.release import ReleaseLog
 
 logger = logging.getLogger(__name__)
@@ -77,7 +85,7 @@ class ProductShape:
     """What commands need to know of a product's assets, from the graph.
 
     Attributes:
-        required: Every asset but the release, with the names of its blocking checks.
+        required: Every asset that is released, with the names of its blocking checks.
         daily_columns: The partition column of each asset with daily partitions.
         columns: The partition column of each asset with partitions of any kind.
         keys: Per table, the columns that identify a row.
@@ -96,32 +104,49 @@ def shape_of(graph: Any, product: str) -> ProductShape:
         graph: The code location's asset graph.
         product: The product's name.
     """
-    required: dict[str, list[str]] = {}
+    roles: dict[str, Role] = {}
     daily: dict[str, str] = {}
     columns: dict[str, str] = {}
     keys: dict[str, list[str]] = {}
     for key in graph.toposorted_asset_keys:
         asset = graph.get(key)
-        if (
-            key.path[0] != product
-            or not asset.is_materializable
-            or asset.metadata[ROLE] == "release"
-        ):
+        if key.path[0] != product or not asset.is_materializable:
             continue
         name = key.path[-1]
-        required[name] = []
+        roles[name] = asset.metadata[ROLE]
         if PARTITION_COLUMN in asset.metadata:
             columns[name] = asset.metadata[PARTITION_COLUMN]
             if cadence_of(asset.partitions_def) == "daily":
                 daily[name] = columns[name]
         if ROW_KEY in asset.metadata:
             keys[name] = asset.metadata[ROW_KEY].split(", ")
-    for check in sorted(graph.asset_check_keys):
-        name = check.asset_key.path[-1]
-        blocking = graph.get_check_spec(check).blocking
-        if check.asset_key.path[0] == product and name in required and blocking:
-            required[name].append(check.name)
+    checks = [graph.get_check_spec(check) for check in sorted(graph.asset_check_keys)]
+    required = required_checks(
+        roles, [check for check in checks if check.asset_key.path[0] == product]
+    )
     return ProductShape(required, daily, columns, keys)
+
+
+def required_checks(
+    roles: Mapping[str, Role], checks: Iterable[dg.AssetCheckSpec]
+) -> dict[str, list[str]]:
+    """The blocking checks that a release needs: every asset with the names of its own.
+
+    A challenger is not among them: what it fails keeps it from being champion, and readers never
+    see it.
+
+    Args:
+        roles: The role of each asset of the product.
+        checks: The product's checks.
+    """
+    required: dict[str, list[str]] = {
+        asset: [] for asset, role in sorted(roles.items()) if role not in {"release", "challenger"}
+    }
+    for check in checks:
+        asset = check.asset_key.path[-1]
+        if check.blocking and asset in required:
+            required[asset].append(check.name)
+    return {asset: sorted(names) for asset, names in required.items()}
 
 
 def sources_of(graph: Any, product: str) -> list[LandingFolder]:
@@ -178,6 +203,8 @@ def product_state(
         shape = shape_of(graph, product)
         required = [(asset, check) for asset in shape.required for check in shape.required[asset]]
         unverified = records.unverified(con, product, required, tries=WRITES_WITHOUT_CHECK)
+        trained = registry.trained_at(con, product)
+        decided = champions.decided_at(con, product)
     return ProductState(
         writes=writes,
         sources={RAW + source: SourceState(due) for source, due in found.due.items()},
@@ -185,6 +212,8 @@ def product_state(
         unverified={asset: frozenset(found) for asset, found in unverified.items()},
         judged_snapshot=ReleaseLog(lake, store, product).judged_snapshot(),
         removed=removed,
+        trained={challenger_of(model): snapshot for model, snapshot in trained.items()},
+        decided=decided,
     )
 
 

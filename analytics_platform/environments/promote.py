@@ -281,7 +281,7 @@ def _take_table(
 def _take_records(
     con: duckdb.DuckDBPyConnection, product: str, own_snapshot: int, snapshot_id: int
 ) -> None:
-    """Append the clone's arrivals, models and files that the origin does not have."""
+    """Append the clone's arrivals, models, champions and files that the origin does not have."""
     con.execute(
         f"""
         INSERT INTO lake.ops.files BY NAME
@@ -291,7 +291,7 @@ def _take_records(
         """,
         [product, own_snapshot],
     )
-    for table in ("arrivals", "models"):
+    for table in ("arrivals", "models", "champions"):
         names = [name for name in columns_of(con, f"lake.ops.{table}") if name != "snapshot_id"]
         listed = ", ".join(identifier(name) for name in names)
         has_snapshot = "snapshot_id" in columns_of(con, f"lake.ops.{table}")

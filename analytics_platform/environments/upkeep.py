@@ -31,7 +31,7 @@ from analytics_platform.release.log import (
     ReleaseLog,
     products_with_releases,
 )
-from analytics_platform.release.provenance import read_manifest
+from analytics_platform.release.provenance import pinned_files, read_manifest
 
 GRACE = dt.timedelta(hours=1)
 
@@ -207,6 +207,7 @@ def _needed_stored(
             rows = con.execute(
                 "SELECT sha256, name FROM lake.ops.files WHERE name IS NOT NULL "
                 "UNION SELECT artifact_sha256, artifact_name FROM lake.ops.models "
+                "UNION SELECT card_sha256, card_name FROM lake.ops.models WHERE card_name <> '' "
                 "UNION SELECT content_sha256, stored_name FROM lake.ops.arrivals "
                 "WHERE stored_name IS NOT NULL"
             ).fetchall()
@@ -222,7 +223,7 @@ def _needed_stored(
         if (address.sha256, address.name) in lost:
             continue
         manifest = read_manifest(store, address)
-        named = [manifest["code"], *manifest["models"], *manifest["files"], *manifest["arrivals"]]
+        named = [manifest["code"], *pinned_files(manifest)]
         needed |= {(entry["sha256"], entry["name"]) for entry in named if entry["name"]}
     return needed
 

@@ -107,8 +107,13 @@ TABLES = {
         rows_quarantined BIGINT, snapshot_id BIGINT, recorded_at TIMESTAMP""",
     "models": """
         product VARCHAR, model VARCHAR, version BIGINT, artifact_sha256 VARCHAR,
-        artifact_name VARCHAR, trained_on VARCHAR, snapshot_id BIGINT, run_id VARCHAR,
-        metrics VARCHAR, created_at TIMESTAMP""",
+        artifact_name VARCHAR, trained_on VARCHAR, known_through VARCHAR, params VARCHAR,
+        seed BIGINT, code_sha256 VARCHAR, card_sha256 VARCHAR, card_name VARCHAR,
+        declared VARCHAR, snapshot_id BIGINT, run_id VARCHAR, metrics VARCHAR, gates VARCHAR,
+        note VARCHAR, created_at TIMESTAMP""",
+    "champions": """
+        product VARCHAR, model VARCHAR, version BIGINT, kind VARCHAR, reason VARCHAR,
+        run_id VARCHAR, snapshot_id BIGINT, decided_at TIMESTAMP""",
     "files": """
         product VARCHAR, asset VARCHAR, "partition" VARCHAR, name VARCHAR, sha256 VARCHAR,
         size_bytes BIGINT, snapshot_id BIGINT, recorded_at TIMESTAMP""",

@@ -13,6 +13,7 @@ import json
 import platform
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,13 +139,35 @@ def _arrivals(con: duckdb.DuckDBPyConnection, product: str) -> list[dict[str, An
 
 
 def _models(con: duckdb.DuckDBPyConnection, product: str) -> list[dict[str, Any]]:
-    """Every version, because predictions of other days may be an older one's."""
-    return (
+    """Every version, because predictions of other days may be an older one's.
+
+    Each with what it takes to train it again, and whether it is the champion.
+    """
+    champions = dict(
         con.execute(
-            "SELECT model, version, artifact_sha256 AS sha256, artifact_name AS name, trained_on "
-            "FROM lake.ops.models WHERE product = ? ORDER BY model, version",
+            "SELECT model, version FROM lake.ops.champions WHERE product = ? AND kind <> 'refused' "
+            "QUALIFY row_number() OVER ("
+            "PARTITION BY model ORDER BY snapshot_id DESC, decided_at DESC) = 1",
             [product],
-        )
-        .pl()
-        .to_dicts()
+        ).fetchall()
     )
+    made = con.execute(
+        "SELECT model, version, artifact_sha256 AS sha256, artifact_name AS name, trained_on, "
+        "known_through, params, seed, note, declared, card_sha256, card_name "
+        "FROM lake.ops.models WHERE product = ? ORDER BY model, version",
+        [product],
+    ).pl()
+    return [
+        {**entry, "is_champion": champions.get(entry["model"]) == entry["version"]}
+        for entry in made.to_dicts()
+    ]
+
+
+def pinned_files(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Every file of the store that a release needs beside its code: by `sha256` and `name`."""
+    cards = [
+        {"sha256": model["card_sha256"], "name": model["card_name"]}
+        for model in manifest["models"]
+        if model.get("card_name")
+    ]
+    return [*manifest["files"], *manifest["models"], *cards, *manifest["arrivals"]]

@@ -21,7 +21,7 @@ from analytics_platform.release.log import (
     ReleaseLog,
     now,
 )
-from analytics_platform.release.provenance import read_manifest, write_manifest
+from analytics_platform.release.provenance import pinned_files, read_manifest, write_manifest
 
 
 class GateRefusedError(LakeError):
@@ -200,8 +200,7 @@ def _require_pinned(store: FileStore, product: str, address: FileAddress) -> Non
     Raises:
         LakeError: If a report, an artifact or an arrived file is missing.
     """
-    manifest = read_manifest(store, address)
-    for entry in [*manifest["files"], *manifest["models"], *manifest["arrivals"]]:
+    for entry in pinned_files(read_manifest(store, address)):
         try:
             store.path(entry["sha256"], entry["name"])
         except LakeError as error:

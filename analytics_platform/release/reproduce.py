@@ -10,6 +10,7 @@ Belongs here: setting up, running and comparing. Does not belong here: what a re
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from analytics_platform.lake import FileStore, Lake
 from analytics_platform.lake.compare import row_difference
@@ -71,7 +74,8 @@ class Certificate:
         lock: Its lock file's hash.
         python: The version it was made with, and the one it was made again with.
         tables: The result for each table, predictions among them.
-        models: Per model in the release, the hash of its artifact and of the one made again.
+        models: Per version that the release needs, its champion and those that scored a day, the
+            hash of its artifact and of the one made again.
         files: Reports and artifacts that came out with another content.
         arrivals: From how many files it was made.
     """
@@ -153,12 +157,22 @@ def _reproduce(log: ReleaseLog, release: Release, folder: Path) -> Certificate:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(log.store.get(arrival["sha256"], arrival["name"]))
     python = _python(code, manifest["code"]["lock_sha256"], folder)
-    _run(python, release.product, code, home, landing)
+    history = _model_history(log.store, release, manifest)
+    history_path = folder / "models.json"
+    history_path.write_text(json.dumps(history))
+    _run(python, release.product, code, home, landing, history_path)
     made_store = FileStore(home / "files")
     made_log = ReleaseLog(Lake(home / "local"), made_store, release.product)
     made = made_log.serving()
     made_manifest = read_manifest(made_store, made.manifest)
-    again = {entry["model"]: entry for entry in made_manifest["models"]}
+    again = {
+        (entry["model"], entry["version"]): entry["sha256"] for entry in made_manifest["models"]
+    }
+    needed = [
+        (model, training["version"])
+        for model, trainings in history["trainings"].items()
+        for training in trainings
+    ]
     return Certificate(
         release,
         manifest["code"]["sha256"],
@@ -166,8 +180,12 @@ def _reproduce(log: ReleaseLog, release: Release, folder: Path) -> Certificate:
         (manifest["code"]["python"], made_manifest["code"]["python"]),
         _compare_tables(log.store, release, manifest, made_store, made, made_manifest),
         {
-            entry["model"]: (entry["sha256"], again.get(entry["model"], {}).get("sha256", "none"))
+            f"{entry['model']} {entry['version']}": (
+                entry["sha256"],
+                again.get((entry["model"], entry["version"]), "none"),
+            )
             for entry in manifest["models"]
+            if (entry["model"], entry["version"]) in needed
         },
         _compare_files(manifest, made_manifest),
         len(manifest["arrivals"]),
@@ -200,7 +218,63 @@ def _python(code: Path, lock: str, folder: Path) -> str:
     return python
 
 
-def _run(python: str, product: str, code: Path, home: Path, landing: Path) -> None:
+def _model_history(
+    store: FileStore, release: Release, manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Which trainings to repeat, who is champion, and who scored which day.
+
+    What days were scored by is read from the released predictions themselves. The shape is that of
+    `modeling.history.ModelHistory`, which the run reads.
+    """
+    trainings: dict[str, list[dict[str, Any]]] = {}
+    scored: dict[str, dict[str, int]] = {}
+    champions = {e["model"]: e["version"] for e in manifest["models"] if e["is_champion"]}
+    con = open_duckdb()
+    try:
+        catalog = store.path(release.catalog.sha256, release.catalog.name)
+        con.execute(f"ATTACH {literal(f'ducklake:{catalog}')} AS released (READ_ONLY)")
+        for entry in manifest["models"]:
+            model = entry["model"]
+            if model not in scored:
+                scored[model] = _scored(con, release.product, json.loads(entry["declared"]))
+            if entry["version"] in {champions.get(model), *scored[model].values()}:
+                trainings.setdefault(model, []).append(
+                    {
+                        "version": entry["version"],
+                        "known_through": entry["known_through"],
+                        "params": json.loads(entry["params"]),
+                        "seed": entry["seed"],
+                        "note": entry["note"] or "",
+                    }
+                )
+    finally:
+        con.close()
+    return {"trainings": trainings, "champions": champions, "scored": scored}
+
+
+def _scored(
+    con: duckdb.DuckDBPyConnection, product: str, declared: Mapping[str, str]
+) -> dict[str, int]:
+    """The version that scored each day, by the released predictions; none before the first."""
+    relation = f"released.{identifier(product)}.{identifier(declared['predictions'])}"
+    exists = con.execute(
+        "SELECT 1 FROM information_schema.tables WHERE table_catalog = 'released' "
+        "AND table_schema = ? AND table_name = ?",
+        [product, declared["predictions"]],
+    ).fetchone()
+    if exists is None:
+        return {}
+    day = identifier(declared["day"])
+    return dict(
+        con.execute(
+            f"SELECT {day}::VARCHAR, max({MODEL_VERSION}) FROM {relation} GROUP BY 1"
+        ).fetchall()
+    )
+
+
+def _run(
+    python: str, product: str, code: Path, home: Path, landing: Path, model_history: Path
+) -> None:
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -212,6 +286,7 @@ def _run(python: str, product: str, code: Path, home: Path, landing: Path) -> No
         # The files are those that were loaded: complete, and without their markers.
         "AP_SETTLE_SECONDS": "0",
         "AP_WAIT_FOR_MARKERS": "false",
+        "AP_MODEL_HISTORY": str(model_history),
         "PYTHONPATH": str(code),
         "TZ": "UTC",
         "DAGSTER_DISABLE_TELEMETRY": "1",

@@ -3,6 +3,7 @@
 import datetime as dt
 import time
 import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,20 @@ NODES = [
     Node("table", "daily", "table", ("raw",)),
     Node("features", "daily", "table", ("table", "reference")),
     Node("mart", "whole", "table", ("table",)),
-    Node("model", "whole", "model", ("features",), (dt.date(2013, 1, 1), dt.date(2013, 1, 3))),
+    Node(
+        "challenger",
+        "whole",
+        "challenger",
+        ("features",),
+        (dt.date(2013, 1, 1), dt.date(2013, 1, 3)),
+    ),
+    Node("model", "whole", "champion", ("challenger",)),
     Node("predictions", "daily", "table", ("features", "model")),
     Node("drift", "weekly", "table", ("features",)),
     Node("release", "whole", "release", ("raw", "table", "features", "mart", "drift")),
 ]
+DECIDED: dict[str, Any] = {"trained": {"challenger": 4}, "decided": {"model": 5}}
+"""A challenger was trained, and whether it is champion has been decided."""
 
 
 def written(*assets: str, days: list[str], snapshot: int = 5) -> dict[str, dict[str, int]]:
@@ -89,9 +99,9 @@ def test_the_model_is_trained_once_its_days_stand_and_not_again() -> None:
     tables = written("raw", "reference", "table", "features", "mart", days=DAYS[:3])
     planned = next_run(NODES, ProductState(tables, {}, judged_snapshot=5))
     assert planned is not None
-    assert planned.assets == ("model",)
+    assert planned.assets == ("challenger", "model")
     tables |= written("model", days=[], snapshot=6)
-    planned = next_run(NODES, ProductState(tables, {}, judged_snapshot=6))
+    planned = next_run(NODES, ProductState(tables, {}, judged_snapshot=6, **DECIDED))
     assert planned is not None
     assert planned.assets == ("predictions",)
     assert (planned.first, planned.last) == (DAYS[0], DAYS[2])
@@ -101,7 +111,9 @@ def test_a_corrected_day_goes_through_alone() -> None:
     everything = written(
         "raw", "reference", "table", "features", "mart", "model", "predictions", days=DAYS[:3]
     )
-    planned = next_run(NODES, ProductState(everything, waiting(DAYS[1]), judged_snapshot=5))
+    planned = next_run(
+        NODES, ProductState(everything, waiting(DAYS[1]), judged_snapshot=5, **DECIDED)
+    )
     assert planned is not None
     assert (planned.first, planned.last) == (DAYS[1], DAYS[1])
     assert planned.assets == ("raw", "table", "features", "predictions")
@@ -112,7 +124,7 @@ def test_a_new_reference_does_not_remake_the_past() -> None:
         "raw", "reference", "table", "features", "mart", "model", "predictions", days=DAYS[:3]
     )
     everything["reference"] = {WHOLE: 9}
-    assert next_run(NODES, ProductState(everything, {}, judged_snapshot=9)) is None
+    assert next_run(NODES, ProductState(everything, {}, judged_snapshot=9, **DECIDED)) is None
 
 
 def test_a_failing_day_is_not_built_on_and_the_others_are() -> None:
@@ -165,10 +177,10 @@ def test_the_release_is_decided_once_per_state() -> None:
     everything = written(
         "raw", "reference", "table", "features", "mart", "model", "predictions", days=DAYS[:3]
     )
-    planned = next_run(NODES, ProductState(everything, {}, judged_snapshot=4))
+    planned = next_run(NODES, ProductState(everything, {}, judged_snapshot=4, **DECIDED))
     assert planned is not None
     assert planned.assets == ("release",)
-    assert next_run(NODES, ProductState(everything, {}, judged_snapshot=5)) is None
+    assert next_run(NODES, ProductState(everything, {}, judged_snapshot=5, **DECIDED)) is None
 
 
 def test_failed_work_is_passed_over_until_the_state_changes() -> None:
@@ -287,7 +299,7 @@ def test_marts_and_the_model_wait_for_the_last_range() -> None:
     ], "two ranges and the gate's decision"
     everything = written("raw", "reference", "table", "features", days=DAYS[:7])
     whole = [assets for assets, _, _ in all_planned(NODES, ProductState(everything, {}))]
-    assert whole == [("mart",), ("model",), ("release",)]
+    assert whole == [("mart",), ("challenger", "model"), ("release",)]
 
 
 def test_a_file_for_another_day_does_not_start_failed_work_again() -> None:
@@ -305,7 +317,7 @@ def test_what_was_written_and_not_checked_is_made_again() -> None:
         "raw", "reference", "table", "features", "mart", "model", "predictions", days=DAYS[:3]
     )
     state = ProductState(
-        everything, {}, unverified={"features": frozenset({DAYS[1]})}, judged_snapshot=5
+        everything, {}, unverified={"features": frozenset({DAYS[1]})}, judged_snapshot=5, **DECIDED
     )
     planned = next_run(NODES, state)
     assert planned is not None
@@ -313,16 +325,33 @@ def test_what_was_written_and_not_checked_is_made_again() -> None:
     assert planned.assets == ("features", "predictions")
 
 
-def test_a_model_that_was_recorded_and_not_checked_is_trained_again() -> None:
+def test_a_champion_that_was_recorded_and_not_checked_is_decided_on_again() -> None:
     everything = written(
         "raw", "reference", "table", "features", "mart", "model", "predictions", days=DAYS[:3]
     )
     state = ProductState(
-        everything, {}, unverified={"model": frozenset({WHOLE})}, judged_snapshot=5
+        everything, {}, unverified={"model": frozenset({WHOLE})}, judged_snapshot=5, **DECIDED
     )
     planned = next_run(NODES, state)
     assert planned is not None
     assert planned.assets == ("model",)
+
+
+def test_a_challenger_is_decided_on_and_by_itself_changes_nothing() -> None:
+    everything = written(
+        "raw", "reference", "table", "features", "mart", "model", "predictions", days=DAYS[:3]
+    )
+    trained = {"trained": {"challenger": 9}, "decided": {"model": 5}}
+    state = ProductState(everything, {}, judged_snapshot=5, **trained)
+    assert [assets for assets, _, _ in all_planned(NODES, state)] == [("model",)], "no release"
+    refused = {"trained": {"challenger": 9}, "decided": {"model": 10}}
+    assert next_run(NODES, ProductState(everything, {}, judged_snapshot=5, **refused)) is None
+
+
+def test_a_refused_first_challenger_is_not_scored_with() -> None:
+    everything = written("raw", "reference", "table", "features", "mart", days=DAYS[:3])
+    state = ProductState(everything, {}, judged_snapshot=5, **DECIDED)
+    assert next_run(NODES, state) is None
 
 
 @pytest.mark.parametrize("case", ["nothing stands", "a day is corrected", "gaps, and failed runs"])

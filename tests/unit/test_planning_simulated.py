@@ -38,7 +38,8 @@ NODES = [
     Node("facts", "daily", "table", ("outcomes", "plan", "reference")),
     Node("mart", "whole", "table", ("facts", "reference")),
     Node("features", "daily", "table", ("plan",), history=(History("facts", -4, -2),)),
-    Node("model", "whole", "model", ("features",), (FIRST, FIRST + dt.timedelta(days=2))),
+    Node("challenger", "whole", "challenger", ("features",), (FIRST, FIRST + dt.timedelta(days=2))),
+    Node("model", "whole", "champion", ("challenger",)),
     Node("predictions", "daily", "table", ("features", "model")),
     # Of two histories, one is all the past, and the other has a history itself.
     Node(
@@ -53,6 +54,7 @@ NODES = [
 ]
 CADENCE = {node.name: node.cadence for node in NODES}
 NOT_REMADE = {"reference", "model"}
+MODELS = {"challenger", "champion"}
 """What is used for days to come and does not make past ones stale."""
 
 Content = dict[str, dict[str, int]]
@@ -95,8 +97,8 @@ def fresh(delivered: Content) -> Content:
     for node in NODES:
         if node.role == "source" or node.role == "release":
             continue
-        if node.role == "model":
-            content["model"] = {WHOLE: 0} if trained else {}
+        if node.role in MODELS:
+            content[node.name] = {WHOLE: 0} if trained else {}
             continue
         if "model" in node.upstreams and not trained:
             continue
@@ -139,7 +141,15 @@ class Simulated:
             source: SourceState({day: (f"{source} {day} {files[day]}",) for day in files})
             for source, files in self.landing.items()
         }
-        return ProductState(self.written, waiting, judged_snapshot=self.judged)
+        of = {role: [n.name for n in NODES if n.role == role] for role in MODELS}
+        at = {name: max(parts.values()) for name, parts in self.written.items()}
+        return ProductState(
+            {name: parts for name, parts in self.written.items() if name not in of["challenger"]},
+            waiting,
+            judged_snapshot=self.judged,
+            trained={name: at[name] for name in of["challenger"] if name in at},
+            decided={name: at[name] for name in of["champion"] if name in at},
+        )
 
     def next(self, without: set[str]) -> PlannedRun | None:
         return next_run(NODES, self.state(), without, self.most_partitions)
@@ -164,7 +174,7 @@ class Simulated:
                 if node.role == "source":
                     held = self.landing[asset].pop(partition)
                 else:
-                    held = 0 if node.role == "model" else made(node, partition, self.content)
+                    held = 0 if node.role in MODELS else made(node, partition, self.content)
                 self.content[asset][partition] = held
                 self.written.setdefault(asset, {})[partition] = self.snapshot
                 self.times[asset, partition] += 1

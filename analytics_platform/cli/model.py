@@ -1,0 +1,366 @@
+"""`ap model`: a model's versions, who was champion when and why, and a person's decisions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from analytics_platform.cli.terminal import Product, console, fail
+from analytics_platform.settings import get_settings
+
+if TYPE_CHECKING:
+    from analytics_platform.lake import Lake
+    from analytics_platform.modeling import ModelVersion
+
+app = typer.Typer(
+    help="List, show, compare and train versions of a model; put one in force or take it back.",
+    no_args_is_help=True,
+)
+
+ModelName = Annotated[
+    str | None, typer.Option("--model", "-m", help="The model, where there are several.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; the log keeps it.")]
+Format = Literal["table", "json"]
+OutputFormat = Annotated[Format, typer.Option("--format", "-f", help="table or json.")]
+METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
+
+
+@app.command("list")
+def list_versions(
+    product: Product,
+    model: ModelName = None,
+    on: Annotated[
+        str | None, typer.Option(help="Who was champion on this day or moment (UTC, ISO).")
+    ] = None,
+    output_format: OutputFormat = "table",
+) -> None:
+    """List every version with what its gates said, and every decision on a champion."""
+    from analytics_platform.modeling import champions
+    from analytics_platform.modeling.registry import versions
+
+    lake, name = _model(product, model)
+    moment = _moment(on)
+    with lake.reader() as con:
+        made = versions(con, product, name)
+        log = champions.decisions(con, product, name)
+        number = champions.champion_number(con, product, name, moment)
+    if output_format == "json":
+        document = {
+            "model": name,
+            "champion": number,
+            "versions": [_document(version) for version in made],
+            "decisions": [vars(decision) for decision in log],
+        }
+        typer.echo(json.dumps(document, default=str))
+        return
+    if moment is not None:
+        said = "no version" if number is None else f"version {number}"
+        _say(f"On {moment:%Y-%m-%d %H:%M} UTC {said} of {name} was champion.")
+        return
+    table = _table("version", "", "trained on", "known through", "ROC AUC", "log loss",
+                   "calibration", "gates", right={0, 4, 5, 6})  # fmt: skip
+    for version in made:
+        metrics = version.metrics["holdout"]
+        refused = ", ".join(gate.name for gate in version.refused_by)
+        table.add_row(
+            str(version.version),
+            "champion" if version.version == number else "",
+            version.trained_on,
+            version.known_through,
+            f"{metrics['roc_auc']:.4f}",
+            f"{metrics['log_loss']:.4f}",
+            f"{metrics['expected_calibration_error']:.4f}",
+            f"refused by {refused}" if refused else f"{len(version.gates)} hold",
+        )
+    console.print(table)
+    console.print()
+    table = _table("decided (UTC)", "version", "", "reason", right={1})
+    for decision in log:
+        moment_said = f"{decision.decided_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(moment_said, str(decision.version), decision.kind, Text(decision.reason))
+    console.print(table)
+
+
+@app.command()
+def show(
+    product: Product,
+    version: Annotated[
+        int | None, typer.Option(help="The version; the champion unless given.")
+    ] = None,
+    model: ModelName = None,
+    output_format: OutputFormat = "table",
+) -> None:
+    """Show a version: what it learned from, its metrics with intervals, its gates, its card."""
+    from analytics_platform.lake import FileStore
+
+    lake, name = _model(product, model)
+    shown = _version(lake, product, name, version)
+    if output_format == "json":
+        typer.echo(json.dumps(_document(shown), default=str))
+        return
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_row("model", f"{name} {shown.version}")
+    facts.add_row("trained", f"{shown.created_at} UTC, on {shown.trained_on}")
+    facts.add_row("known through", shown.known_through)
+    facts.add_row("snapshot", str(shown.snapshot_id))
+    facts.add_row("parameters", json.dumps(dict(shown.params)))
+    facts.add_row("seed", str(shown.seed))
+    facts.add_row("code", shown.code_sha256[:12])
+    facts.add_row("note", Text(shown.note or "–"))
+    if shown.card_name:
+        store = FileStore(get_settings().files_path)
+        facts.add_row("card", str(store.path(shown.card_sha256, shown.card_name)))
+    console.print(facts, soft_wrap=True)
+    console.print()
+    intervals = shown.metrics["intervals"]
+    baselines = shown.metrics["baselines"]
+    table = _table("hold-out " + shown.metrics["window"], "model", "95 % interval", *baselines,
+                   right={1, 2, 3, 4})  # fmt: skip
+    for metric in METRICS:
+        low, high = intervals.get(metric, (None, None))
+        table.add_row(
+            metric.replace("_", " "),
+            f"{shown.metrics['holdout'][metric]:.4f}",
+            "" if low is None else f"{low:.4f} – {high:.4f}",
+            *(f"{values[metric]:.4f}" for values in baselines.values()),
+        )
+    console.print(table)
+    console.print()
+    for gate in shown.gates:
+        _say(("  ✓ " if gate.passed else "  ✗ ") + gate.line())
+
+
+@app.command()
+def compare(
+    product: Product,
+    numbers: Annotated[
+        list[int] | None, typer.Argument(help="The versions; all of them unless given.")
+    ] = None,
+    model: ModelName = None,
+    output_format: OutputFormat = "table",
+) -> None:
+    """Compare versions: what was varied, and what came of it on the hold-out."""
+    lake, name = _model(product, model)
+    made = _versions(lake, product, name)
+    chosen = [
+        version for version in reversed(made) if not numbers or version.version in numbers
+    ]
+    unknown = sorted(set(numbers or ()) - {version.version for version in made})
+    if unknown:
+        raise fail(f"{product}.{name} has no version {', '.join(map(str, unknown))}.")
+    if output_format == "json":
+        typer.echo(json.dumps([_document(version) for version in chosen], default=str))
+        return
+    table = _table("", *(f"version {version.version}" for version in chosen),
+                   right=set(range(1, len(chosen) + 1)))  # fmt: skip
+    rows: dict[str, list[str]] = {
+        "trained on": [version.trained_on for version in chosen],
+        "hold-out": [version.metrics["window"] for version in chosen],
+        "snapshot": [str(version.snapshot_id) for version in chosen],
+        "code": [version.code_sha256[:12] for version in chosen],
+        "seed": [str(version.seed) for version in chosen],
+    }
+    for param in sorted({param for version in chosen for param in version.params}):
+        rows[param] = [_shown(version.params.get(param)) for version in chosen]
+    for metric in METRICS:
+        rows[metric.replace("_", " ")] = [
+            f"{version.metrics['holdout'][metric]:.4f}" for version in chosen
+        ]
+    rows["refused by"] = [
+        ", ".join(gate.name for gate in version.refused_by) or "–" for version in chosen
+    ]
+    for title, values in rows.items():
+        # What differs is what a comparison is for.
+        style = "bold" if len(set(values)) > 1 else "dim"
+        table.add_row(Text(title, style), *(Text(value, style) for value in values))
+    console.print(table)
+
+
+@app.command()
+def train(
+    product: Product,
+    params: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", help="name=value, of the trainer's parameters; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed.")] = None,
+    known_through: Annotated[
+        str | None, typer.Option(help="Learn as of this day (ISO): the hold-out ends on it.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Why, for the list of versions.")] = "",
+    model: ModelName = None,
+) -> None:
+    """Train a challenger, whatever is due, and decide on it by its gates."""
+    from analytics_platform.cli.run import run_whole
+    from analytics_platform.modeling import challenger_of
+
+    name = _declared(product, model)
+    config: dict[str, Any] = {"note": note or "asked for", "params": _params(params or [])}
+    if seed is not None:
+        config["seed"] = seed
+    if known_through is not None:
+        config["known_through"] = known_through
+    run_config = {"ops": {f"{product}__{challenger_of(name)}": {"config": config}}}
+    if not run_whole(product, (challenger_of(name), name), run_config, console):
+        raise typer.Exit(1)
+    list_versions(product, name)
+
+
+@app.command()
+def promote(
+    product: Product,
+    version: Annotated[int, typer.Option(help="The version to put in force.")],
+    reason: Reason,
+    model: ModelName = None,
+) -> None:
+    """Put a version in force whose gates hold."""
+    _put_in_force(product, model, version, "promoted", reason)
+
+
+@app.command()
+def rollback(
+    product: Product,
+    reason: Reason,
+    to: Annotated[
+        int | None, typer.Option(help="The version; the champion before this one unless given.")
+    ] = None,
+    model: ModelName = None,
+) -> None:
+    """Take the champion back, and put an earlier one in force."""
+    from analytics_platform.modeling import champions
+
+    lake, name = _model(product, model)
+    with lake.reader() as con:
+        version = champions.champion_before(con, product, name) if to is None else to
+    if version is None:
+        raise fail(f"{product}.{name} had no champion before this one. Name one with --to.")
+    _put_in_force(product, name, version, "rolled back", reason)
+
+
+def _put_in_force(
+    product: str, model: str | None, version: int, kind: str, reason: str
+) -> None:
+    from analytics_platform.cli.run import run_whole
+
+    lake, name = _model(product, model)
+    _version(lake, product, name, version)
+    if not reason.strip():
+        raise fail("Say why, with --reason.")
+    config = {"version": version, "kind": kind, "reason": reason}
+    run_config = {"ops": {f"{product}__{name}": {"config": config}}}
+    if not run_whole(product, (name,), run_config, console):
+        raise typer.Exit(1)
+    shown = _version(lake, product, name, None)
+    _say(
+        f"{name} {shown.version} is in force. It scores the days to come; to score days again: "
+        f"ap materialize {product} {shown.declared['predictions']} --partition DAY --through DAY, then "
+        f"ap run {product}"
+    )
+
+
+def _declared(product: str, model: str | None) -> str:
+    """The model's name, also where it has no version yet."""
+    import yaml
+
+    from analytics_platform.cli.products import UnknownProductError, find_product
+    from analytics_platform.settings import PROJECT_ROOT
+
+    try:
+        find_product(product)
+    except UnknownProductError as error:
+        raise fail(str(error)) from error
+    declared = [
+        document["attributes"]["name"]
+        for path in sorted((PROJECT_ROOT / "assets" / product).rglob("defs.yaml"))
+        if (document := yaml.safe_load(path.read_text()))["type"].rpartition(".")[2] == "Model"
+    ]
+    if model is None and len(declared) == 1:
+        return declared[0]
+    if model in declared:
+        return str(model)
+    raise fail(
+        f"{product} has the models: {', '.join(declared) or 'none'}. Name one with --model."
+    )
+
+
+def _model(product: str, model: str | None) -> tuple[Lake, str]:
+    from analytics_platform.lake import Lake
+
+    return Lake.from_settings(get_settings()), _declared(product, model)
+
+
+def _versions(lake: Lake, product: str, name: str) -> list[ModelVersion]:
+    from analytics_platform.modeling.registry import versions
+
+    with lake.reader() as con:
+        made = versions(con, product, name)
+    if not made:
+        raise fail(f"{product}.{name} has no version yet: ap run {product}")
+    return made
+
+
+def _version(lake: Lake, product: str, name: str, number: int | None) -> ModelVersion:
+    from analytics_platform.modeling import champions
+    from analytics_platform.modeling.registry import NoVersionError, version_of
+
+    with lake.reader() as con:
+        if number is None:
+            number = champions.champion_number(con, product, name)
+        if number is None:
+            raise fail(f"{product}.{name} has no champion yet: ap run {product}")
+        try:
+            return version_of(con, product, name, number)
+        except NoVersionError as error:
+            raise fail(str(error)) from error
+
+
+def _params(given: list[str]) -> dict[str, Any]:
+    """`name=value` as the trainer's parameters; a value is JSON, or else text."""
+    params: dict[str, Any] = {}
+    for one in given:
+        name, separator, value = one.partition("=")
+        if not separator or not name:
+            raise fail(f"--param {one!r}: expected name=value, such as learning_rate=0.03.")
+        try:
+            params[name] = json.loads(value)
+        except json.JSONDecodeError:
+            params[name] = value
+    return params
+
+
+def _moment(on: str | None) -> dt.datetime | None:
+    if on is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(on)
+    except ValueError as error:
+        raise fail(f"{on!r} is no ISO date or moment, such as 2013-11-05.") from error
+    if len(on) == len("2013-11-05"):
+        # The end of the day: who was champion when it was over.
+        moment += dt.timedelta(days=1, microseconds=-1)
+    return moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _document(version: ModelVersion) -> dict[str, Any]:
+    return {**vars(version), "gates": [gate.document() for gate in version.gates]}
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(*columns: str, right: set[int]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="right" if position in right else "left")
+    return table
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
