@@ -112,10 +112,10 @@ def show(
     facts.add_row("parameters", json.dumps(dict(shown.params)))
     facts.add_row("seed", str(shown.seed))
     facts.add_row("code", shown.code_sha256[:12])
-    facts.add_row("note", Text(shown.note or "–"))
-    if shown.card_name:
-        store = FileStore(get_settings().files_path)
-        facts.add_row("card", str(store.path(shown.card_sha256, shown.card_name)))
+    facts.add_row("note", Text(shown.note or "none"))
+    store = FileStore(get_settings().files_path)
+    for what, file in shown.attachments.items():
+        facts.add_row(what, str(store.path(file["sha256"], file["name"])))
     console.print(facts, soft_wrap=True)
     console.print()
     intervals = shown.metrics["intervals"]
@@ -127,7 +127,7 @@ def show(
         table.add_row(
             metric.replace("_", " "),
             f"{shown.metrics['holdout'][metric]:.4f}",
-            "" if low is None else f"{low:.4f} – {high:.4f}",
+            "" if low is None else f"{low:.4f} to {high:.4f}",
             *(f"{values[metric]:.4f}" for values in baselines.values()),
         )
     console.print(table)
@@ -148,9 +148,7 @@ def compare(
     """Compare versions: what was varied, and what came of it on the hold-out."""
     lake, name = _model(product, model)
     made = _versions(lake, product, name)
-    chosen = [
-        version for version in reversed(made) if not numbers or version.version in numbers
-    ]
+    chosen = [version for version in reversed(made) if not numbers or version.version in numbers]
     unknown = sorted(set(numbers or ()) - {version.version for version in made})
     if unknown:
         raise fail(f"{product}.{name} has no version {', '.join(map(str, unknown))}.")
@@ -173,7 +171,7 @@ def compare(
             f"{version.metrics['holdout'][metric]:.4f}" for version in chosen
         ]
     rows["refused by"] = [
-        ", ".join(gate.name for gate in version.refused_by) or "–" for version in chosen
+        ", ".join(gate.name for gate in version.refused_by) or "none" for version in chosen
     ]
     for title, values in rows.items():
         # What differs is what a comparison is for.
@@ -243,9 +241,7 @@ def rollback(
     _put_in_force(product, name, version, "rolled back", reason)
 
 
-def _put_in_force(
-    product: str, model: str | None, version: int, kind: str, reason: str
-) -> None:
+def _put_in_force(product: str, model: str | None, version: int, kind: str, reason: str) -> None:
     from analytics_platform.cli.run import run_whole
 
     lake, name = _model(product, model)
@@ -257,10 +253,10 @@ def _put_in_force(
     if not run_whole(product, (name,), run_config, console):
         raise typer.Exit(1)
     shown = _version(lake, product, name, None)
+    again = f"ap materialize {product} {shown.declared['predictions']}"
     _say(
         f"{name} {shown.version} is in force. It scores the days to come; to score days again: "
-        f"ap materialize {product} {shown.declared['predictions']} --partition DAY --through DAY, then "
-        f"ap run {product}"
+        f"{again} --partition DAY --through DAY, then ap run {product}"
     )
 
 
@@ -284,9 +280,7 @@ def _declared(product: str, model: str | None) -> str:
         return declared[0]
     if model in declared:
         return str(model)
-    raise fail(
-        f"{product} has the models: {', '.join(declared) or 'none'}. Name one with --model."
-    )
+    raise fail(f"{product} has the models: {', '.join(declared) or 'none'}. Name one with --model.")
 
 
 def _model(product: str, model: str | None) -> tuple[Lake, str]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from analytics_platform.arrivals import LandingFolder
 from analytics_platform.lake import FileRecord, SchemaChange, StoredFile
+from analytics_platform.lake.files import ui_path
 from analytics_platform.lake.io_manager import PARTITION_COLUMN, SCHEMA_CHANGE
 from analytics_platform.lake.lake import Lake
 from analytics_platform.lake.records import WHOLE, CheckRecord
@@ -271,3 +272,8 @@ def check_result(
 def file_record(product: ProductSpec, asset: str, partition: str, stored: StoredFile) -> FileRecord:
     """The record of a stored file that belongs to an asset's partition."""
     return FileRecord(product.name, asset, partition, stored.name, stored.sha256, stored.size)
+
+
+def file_link(sha256: str, name: str) -> dg.MetadataValue:
+    """A link to a stored file, as the UI opens it."""
+    return dg.MetadataValue.url(ui_path(sha256, name))

@@ -207,7 +207,8 @@ def _needed_stored(
             rows = con.execute(
                 "SELECT sha256, name FROM lake.ops.files WHERE name IS NOT NULL "
                 "UNION SELECT artifact_sha256, artifact_name FROM lake.ops.models "
-                "UNION SELECT card_sha256, card_name FROM lake.ops.models WHERE card_name <> '' "
+                "UNION SELECT file->>'sha256', file->>'name' FROM (SELECT "
+                "unnest(json_extract(attachments, '$.*')) AS file FROM lake.ops.models) "
                 "UNION SELECT content_sha256, stored_name FROM lake.ops.arrivals "
                 "WHERE stored_name IS NOT NULL"
             ).fetchall()

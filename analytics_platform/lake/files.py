@@ -184,10 +184,15 @@ class FileStore:
         The UI makes a link of it when it is given as `MetadataValue.url`, and shows a stored
         picture when it stands in `MetadataValue.md`.
         """
-        return f"{URL_PREFIX}/{stored.sha256}/{stored.name}"
+        return ui_path(stored.sha256, stored.name)
 
     def _path(self, sha256: str, name: str) -> Path:
         return self.root / sha256[:2] / sha256 / name
+
+
+def ui_path(sha256: str, name: str) -> str:
+    """The address of a file on the web server, by its hash and name."""
+    return f"{URL_PREFIX}/{sha256}/{name}"
 
 
 def _safe_name(name: str) -> str:

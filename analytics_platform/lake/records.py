@@ -108,9 +108,9 @@ TABLES = {
     "models": """
         product VARCHAR, model VARCHAR, version BIGINT, artifact_sha256 VARCHAR,
         artifact_name VARCHAR, trained_on VARCHAR, known_through VARCHAR, params VARCHAR,
-        seed BIGINT, code_sha256 VARCHAR, card_sha256 VARCHAR, card_name VARCHAR,
-        declared VARCHAR, snapshot_id BIGINT, run_id VARCHAR, metrics VARCHAR, gates VARCHAR,
-        note VARCHAR, created_at TIMESTAMP""",
+        seed BIGINT, code_sha256 VARCHAR, attachments VARCHAR, declared VARCHAR,
+        snapshot_id BIGINT, run_id VARCHAR, metrics VARCHAR, gates VARCHAR, note VARCHAR,
+        created_at TIMESTAMP""",
     "champions": """
         product VARCHAR, model VARCHAR, version BIGINT, kind VARCHAR, reason VARCHAR,
         run_id VARCHAR, snapshot_id BIGINT, decided_at TIMESTAMP""",

@@ -20,9 +20,9 @@ CALIBRATED = "is_calibrated"
 FAST_AND_SMALL = "is_fast_and_small"
 FEATURES_PRODUCED = "features_are_produced"
 PARITY = "artifact_predicts_the_same"
-SERVED_THE_SAME = "single_rows_predict_the_same"
+ROWS_PARITY = "single_rows_predict_the_same"
+FEATURES_PARITY = "single_rows_have_the_same_features"
 ONNX = "onnx_predicts_the_same"
-SOUND_NUMBERS = "numbers_are_sound"
 
 COMPARISONS = frozenset({BETTER_THAN_CHAMPION, NO_SLICE_WORSE})
 

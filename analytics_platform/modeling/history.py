@@ -1,4 +1,4 @@
-"""What a reproduction repeats of a model's past: its trainings, its champions, who scored which day.
+"""What a reproduction repeats of a model's past: trainings, champions, who scored which day.
 
 A release holds predictions that were made by the champions of their days. To make it again, each of
 these versions is trained as it was, and each day is scored by the version that scored it. Belongs

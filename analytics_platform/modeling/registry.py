@@ -36,8 +36,8 @@ class ModelVersion:
         params: The parameters, as JSON can hold them.
         seed: The seed of everything drawn by chance.
         code_sha256: The content hash of the code that trained it.
-        card_sha256: The content hash of its card in the file store; empty where it has none.
-        card_name: The card's file name there.
+        attachments: Files beside the artifact by what they are (`card`, `onnx`), each with its
+            `sha256` and `name` in the file store.
         declared: How it is used: its `trainer` and `serving` (dotted paths, the latter empty where
             it serves batches only), the table of its `predictions`, and that table's `day`, `key`
             and `probability` columns.
@@ -59,8 +59,7 @@ class ModelVersion:
     params: Mapping[str, Any]
     seed: int
     code_sha256: str
-    card_sha256: str
-    card_name: str
+    attachments: Mapping[str, Mapping[str, str]]
     declared: Mapping[str, str]
     metrics: Mapping[str, Any]
     gates: tuple[GateResult, ...]
@@ -77,7 +76,8 @@ class ModelVersion:
 
 _COLUMNS = (
     "version, artifact_sha256, artifact_name, trained_on, known_through, params, seed, "
-    "code_sha256, card_sha256, card_name, declared, metrics, gates, note, snapshot_id, run_id, created_at"
+    "code_sha256, attachments, declared, metrics, gates, note, snapshot_id, run_id, "
+    "created_at"
 )
 
 
@@ -115,8 +115,7 @@ def record_version(transaction: Transaction, version: ModelVersion) -> int:
                 "params": json.dumps(version.params, sort_keys=True),
                 "seed": version.seed,
                 "code_sha256": version.code_sha256,
-                "card_sha256": version.card_sha256,
-                "card_name": version.card_name,
+                "attachments": json.dumps(version.attachments),
                 "declared": json.dumps(version.declared),
                 "metrics": json.dumps(version.metrics),
                 "gates": json.dumps([gate.document() for gate in version.gates]),
@@ -178,7 +177,7 @@ def trained_at(con: duckdb.DuckDBPyConnection, product: str) -> dict[str, int]:
 def _version(product: str, model: str, row: Sequence[Any]) -> ModelVersion:
     names = [name.strip() for name in _COLUMNS.split(",")]
     fields = dict(zip(names, row, strict=True))
-    for name in ("params", "declared", "metrics"):
+    for name in ("params", "attachments", "declared", "metrics"):
         fields[name] = json.loads(fields[name])
     fields["gates"] = tuple(GateResult.of(gate) for gate in json.loads(fields["gates"]))
     fields["created_at"] = fields["created_at"].isoformat(sep=" ", timespec="seconds")

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from analytics_platform.modeling.guard import check_scores, guarded
 from analytics_platform.lake import FileStore
+from analytics_platform.modeling.guard import check_scores, guarded
 from analytics_platform.modeling.trainer import Trainer, resolve
 
 Read = Callable[[str, Sequence[object]], pl.DataFrame]

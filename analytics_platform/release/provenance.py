@@ -153,7 +153,7 @@ def _models(con: duckdb.DuckDBPyConnection, product: str) -> list[dict[str, Any]
     )
     made = con.execute(
         "SELECT model, version, artifact_sha256 AS sha256, artifact_name AS name, trained_on, "
-        "known_through, params, seed, note, declared, card_sha256, card_name "
+        "known_through, params, seed, note, declared, attachments "
         "FROM lake.ops.models WHERE product = ? ORDER BY model, version",
         [product],
     ).pl()
@@ -165,9 +165,9 @@ def _models(con: duckdb.DuckDBPyConnection, product: str) -> list[dict[str, Any]
 
 def pinned_files(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
     """Every file of the store that a release needs beside its code: by `sha256` and `name`."""
-    cards = [
-        {"sha256": model["card_sha256"], "name": model["card_name"]}
+    attached = [
+        file
         for model in manifest["models"]
-        if model.get("card_name")
+        for file in json.loads(model.get("attachments") or "{}").values()
     ]
-    return [*manifest["files"], *manifest["models"], *cards, *manifest["arrivals"]]
+    return [*manifest["files"], *manifest["models"], *attached, *manifest["arrivals"]]

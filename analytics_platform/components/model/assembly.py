@@ -27,7 +27,7 @@ def build(declared: Model, context: dg.ComponentLoadContext) -> dg.Definitions:
         dg.Definitions(
             assets=[
                 build_challenger(declared, product, trainer),
-                build_champion(declared, product, trainer),
+                build_champion(declared, product),
                 build_predictions(declared, product, trainer),
                 build_outcomes(declared, product, trainer.label),
                 build_performance(declared, product, trainer.label),

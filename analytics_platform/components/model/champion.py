@@ -13,6 +13,7 @@ from analytics_platform.components.model.declaration import Model
 from analytics_platform.components.product_spec import (
     ProductSpec,
     check_result,
+    file_link,
     file_record,
 )
 from analytics_platform.lake import FileStore, Lake, StoredFile, WriteRecord
@@ -23,7 +24,6 @@ from analytics_platform.modeling import ModelVersion, champions
 from analytics_platform.modeling.gates import features_are_produced
 from analytics_platform.modeling.history import ModelHistory
 from analytics_platform.modeling.registry import version_of, versions
-from analytics_platform.modeling.trainer import Trainer
 from analytics_platform.settings import get_settings
 
 INTACT = "artifact_is_intact"
@@ -42,9 +42,7 @@ class ChampionConfig(dg.Config):
     reason: str = Field(default="", description="Why; a person's decision needs a reason.")
 
 
-def build_champion(
-    declared: Model, product: ProductSpec, trainer: Trainer[Any, Any]
-) -> dg.AssetsDefinition:
+def build_champion(declared: Model, product: ProductSpec) -> dg.AssetsDefinition:
     """The asset of the version in force."""
     spec = product.asset_spec(
         declared.name,
@@ -86,7 +84,10 @@ def build_champion(
                 "version": in_force.version,
                 "decision": reason,
                 "trained_on": in_force.trained_on,
-                **_linked_card(lake.lake, declared, product, in_force, store),
+                **{
+                    what: file_link(file["sha256"], file["name"])
+                    for what, file in in_force.attachments.items()
+                },
             },
         )
         yield check_result(
@@ -166,9 +167,7 @@ def _decide(
             chosen.artifact_sha256,
             int(chosen.metrics["artifact_bytes"]),
             chosen.artifact_name,
-            FileStore(get_settings().files_path).path(
-                chosen.artifact_sha256, chosen.artifact_name
-            ),
+            FileStore(get_settings().files_path).path(chosen.artifact_sha256, chosen.artifact_name),
         )
         one.record_files([file_record(product, declared.name, WHOLE, artifact)])
     return chosen, f"version {number} is {kind}: {reason}"

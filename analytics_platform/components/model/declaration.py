@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -61,7 +62,7 @@ class GateSpec(dg.Model, dg.Resolvable):
 
     metric: str = "log_loss"
     level: float = 0.95
-    slices: list[str] = []
+    slices: Sequence[str] = ()
     slice_rows: int = 500
     slice_worse: float = 0.02
     calibration_error: float = 0.05
@@ -92,7 +93,7 @@ class RetrainSpec(dg.Model, dg.Resolvable):
     """
 
     cron: str | None = None
-    when_failing: list[CheckRef] = []
+    when_failing: Sequence[CheckRef] = ()
     at_most_every_days: float = 7.0
 
 
@@ -125,14 +126,14 @@ class Model(dg.Component, dg.Model, dg.Resolvable):
 
     name: str
     description: str
-    limits: list[str] = []
+    limits: Sequence[str] = ()
     trainer: str
     features: str
     labels: str
     key: str
     time_column: str
     describe: list[str]
-    ablation: list[str] = []
+    ablation: Sequence[str] = ()
     baseline: list[str]
     split: SplitSpec
     gates: GateSpec = GateSpec()

@@ -50,7 +50,7 @@ def _schedule(declared: Model, product: ProductSpec, job: Any) -> dg.ScheduleDef
         description=f"Trains {declared.name} again, if the last training is "
         f"{declared.retrain.at_most_every_days:g} days old or older.",
     )
-    def by_the_clock(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> Any:
+    def by_the_clock(lake: LakeResource) -> Any:
         too_early = too_early_for(lake.lake, declared, product.name)
         if too_early:
             return dg.SkipReason(too_early)
@@ -70,7 +70,7 @@ def _sensor(declared: Model, product: ProductSpec, job: Any) -> dg.SensorDefinit
         description=f"Trains {declared.name} again when one of these fails: {named}; once a "
         f"result, and every {declared.retrain.at_most_every_days:g} days at the most.",
     )
-    def when_out_of_control(context: dg.SensorEvaluationContext, lake: LakeResource) -> Any:
+    def when_out_of_control(lake: LakeResource) -> Any:
         reasons = out_of_control(lake.lake, declared, product.name)
         if not reasons:
             return dg.SkipReason("Nothing that was declared fails since the last training.")
@@ -89,9 +89,7 @@ def training_config(declared: Model, product: ProductSpec, note: str) -> dict[st
     return {"ops": {f"{product.name}__{declared.challenger}": {"config": {"note": note}}}}
 
 
-def too_early_for(
-    lake: Lake, declared: Model, product: str, now: dt.datetime | None = None
-) -> str:
+def too_early_for(lake: Lake, declared: Model, product: str, now: dt.datetime | None = None) -> str:
     """Why a training would be too soon after the last one; empty if it is not.
 
     Args:

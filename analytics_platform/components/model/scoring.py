@@ -170,9 +170,7 @@ def build_outcomes(declared: Model, product: ProductSpec, label: str) -> dg.Asse
     @frame_asset(spec, [complete])
     def outcomes(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         days = run_partitions(context, spec.partitions_def)
-        key, known, day = (
-            identifier(name) for name in (declared.key, label, declared.time_column)
-        )
+        key, known, day = (identifier(name) for name in (declared.key, label, declared.time_column))
         scored = table_name(product.name, declared.predictions)
         where = f"WHERE {day} IN (SELECT unnest(?::DATE[]))"
         frame = lake.lake.query(

@@ -53,7 +53,9 @@ class FlightFeatures:
     def _of_day(self, day: dt.date, flights: pl.DataFrame) -> pl.DataFrame:
         inputs = self._inputs(day)
         others = inputs["scheduled"].join(flights.lazy(), on="flight_id", how="anti")
-        scheduled = pl.concat([others, flights.lazy().select(inputs["scheduled"].collect_schema().names())])
+        scheduled = pl.concat(
+            [others, flights.lazy().select(inputs["scheduled"].collect_schema().names())]
+        )
         return (
             build_features(
                 scheduled.with_columns(

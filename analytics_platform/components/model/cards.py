@@ -1,0 +1,1 @@
+"""A version's pictures and card, from what its training found out."""
