@@ -68,7 +68,8 @@ def _print(files: pl.DataFrame) -> None:
         table.add_row(status.replace("_", " "), *counts, _plain(path) + why)
     console.print(table)
     more = files.height - SHOWN
-    said = f"{files.height:,} files" + (f", the newest {SHOWN} shown" if more > 0 else "")
+    count = "1 file" if files.height == 1 else f"{files.height:,} files"
+    said = count + (f", the newest {SHOWN} shown" if more > 0 else "")
     console.print(said, highlight=False)
 
 

@@ -18,7 +18,8 @@ from rich.table import Table
 from analytics_platform.arrivals import ARRIVED
 from analytics_platform.cli.products import find_product
 from analytics_platform.lake import FileStore, Lake, ledger, records
-from analytics_platform.modeling import latest_version
+from analytics_platform.modeling import champion
+from analytics_platform.modeling.registry import models_of, versions
 from analytics_platform.release import ReleaseLog
 from analytics_platform.settings import get_settings
 
@@ -177,24 +178,29 @@ def _drift(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> No
 
 
 def _models(lake: Lake, product: str, console: Console) -> None:
-    names = lake.query(
-        "SELECT DISTINCT model FROM lake.ops.models WHERE product = ? ORDER BY model", [product]
-    )
-    for name in names["model"]:
-        version = latest_version(lake, product, name)
+    for name in models_of(lake, product):
+        with lake.reader() as con:
+            newest = versions(con, product, name)[0]
+            version = champion(con, product, name)
+        if newest.refused_by:
+            refused = ", ".join(gate.name for gate in newest.refused_by)
+            _print(console, f"Model {name}", f"version {newest.version} was refused by {refused}")
         if version is None:
             continue
-        model, baseline = version.metrics["holdout"], version.metrics["baseline"]
-        table = _table("hold-out " + version.metrics["window"], "model", "historical rate",
-                       right={1, 2})  # fmt: skip
+        model, baselines = version.metrics["holdout"], version.metrics["baselines"]
+        table = _table("hold-out " + version.metrics["window"], "model", "95 % interval",
+                       *baselines, right=set(range(1, 3 + len(baselines))))  # fmt: skip
         for metric, label in (
             ("roc_auc", "ROC AUC"),
             ("average_precision", "average precision"),
             ("brier", "Brier score"),
             ("log_loss", "log loss"),
+            ("expected_calibration_error", "calibration error"),
         ):
-            table.add_row(label, f"{model[metric]:.4f}", f"{baseline[metric]:.4f}")
-        _print(console, f"Model {name}, version {version.version}", table)
+            low, high = version.metrics["intervals"][metric]
+            others = (f"{values[metric]:.4f}" for values in baselines.values())
+            table.add_row(label, f"{model[metric]:.4f}", f"{low:.4f} to {high:.4f}", *others)
+        _print(console, f"Model {name}, champion is version {version.version}", table)
 
 
 def _release(log: ReleaseLog, console: Console) -> None:

@@ -194,7 +194,9 @@ def challenge(
             },
             **({CHAMPION: measured[CHAMPION]} if CHAMPION in measured else {}),
             "ablation": without,
-            "backtest": back.select(pl.exclude(pl.Date), pl.col(pl.Date).cast(pl.String)).to_dicts(),
+            "backtest": back.select(
+                pl.exclude(pl.Date), pl.col(pl.Date).cast(pl.String)
+            ).to_dicts(),
             "features": features,
             "rows": {
                 "train": rows.train.height,
@@ -309,9 +311,7 @@ def _ablated(
     features: Sequence[str],
 ) -> dict[str, Any]:
     """The metrics of the model without the columns that were declared; empty where none are."""
-    left_out = [
-        name for name in features if any(fnmatchcase(name, one) for one in plan.ablation)
-    ]
+    left_out = [name for name in features if any(fnmatchcase(name, one) for one in plan.ablation)]
     if not left_out:
         return {}
     kept = FoldRows(*(part.drop(left_out) for part in (rows.train, rows.valid, rows.test)))

@@ -42,6 +42,14 @@ class FeatureService(Protocol):
         """
         ...
 
+    def rows_of(self, features: pl.DataFrame) -> list[dict[str, Any]]:
+        """Rows as a service would be given them, of rows that stand in the feature table.
+
+        Args:
+            features: Rows of the feature table.
+        """
+        ...
+
 
 class Predictor:
     """A model and its features, ready for rows one at a time.

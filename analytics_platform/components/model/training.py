@@ -74,9 +74,7 @@ def build_challenger(
     ]
     config_type = _config_type(declared, trainer)
 
-    @dg.multi_asset(
-        name=f"{product.name}__{declared.challenger}", specs=[spec], check_specs=checks
-    )
+    @dg.multi_asset(name=f"{product.name}__{declared.challenger}", specs=[spec], check_specs=checks)
     def challenger(
         context: dg.AssetExecutionContext,
         lake: LakeResource,
@@ -172,10 +170,10 @@ def _train(
             store.get(in_force.artifact_sha256, in_force.artifact_name)
         )  # fmt: skip
         plan = _plan(declared, known_through, config.seed)
-        found = challenge(
-            trainer, plan, frame, params, rival, service, say=context.log.info
-        )
-    name = f"{declared.name}.{trainer.extension}" if hasattr(trainer, "extension") else declared.name
+        found = challenge(trainer, plan, frame, params, rival, service, say=context.log.info)
+    name = (
+        f"{declared.name}.{trainer.extension}" if hasattr(trainer, "extension") else declared.name
+    )
     artifact = store.put(found.artifact, name)
     onnx = None if found.onnx is None else store.put(found.onnx, f"{declared.name}.onnx")
     code = code_version(store)
@@ -224,9 +222,7 @@ def _record(
     number = version.version or max((one.version for one in before), default=0) + 1
     numbered = replace(version, version=number)
     card = store.put(card_of(declared, numbered, found, before), f"{version.model}_{number}.html")
-    carded = replace(
-        numbered, attachments={"card": _address(card), **version.attachments}
-    )
+    carded = replace(numbered, attachments={"card": _address(card), **version.attachments})
     with lake.transaction(f"record {version.model} {number}") as transaction:
         taken = registry.record_version(transaction, carded)
     return replace(carded, version=taken)
@@ -245,7 +241,9 @@ def _params(trainer: Trainer[Any, Any], given: Any) -> BaseModel:
     try:
         return trainer.Params.model_validate(given.model_dump())
     except ValidationError as error:
-        raise dg.Failure(f"The parameters are not the trainer's: {error}", allow_retries=False) from error
+        raise dg.Failure(
+            f"The parameters are not the trainer's: {error}", allow_retries=False
+        ) from error
 
 
 def _known_through(
@@ -280,9 +278,7 @@ def _labelled(
     lake: Lake, declared: Model, product: ProductSpec, label: str, known_through: dt.date
 ) -> pl.DataFrame:
     """Feature rows of the days through `known_through` whose label is known, with the label."""
-    key, known, day = (
-        identifier(name) for name in (declared.key, label, declared.time_column)
-    )
+    key, known, day = (identifier(name) for name in (declared.key, label, declared.time_column))
     return lake.query(
         f"""
         SELECT features.*, labels.{known}

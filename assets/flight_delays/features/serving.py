@@ -50,6 +50,21 @@ class FlightFeatures:
             pl.concat(built), on="flight_id", how="left", maintain_order="left"
         )
 
+    def rows_of(self, features: pl.DataFrame) -> list[dict[str, Any]]:
+        """The scheduled flights that rows of the feature table are of, as they were delivered."""
+        days = features["flight_date"].unique().sort().to_list()
+        delivered = self._read(
+            "SELECT concat_ws('-', carrier, flight_number, origin, flight_date) AS flight_id, * "
+            "FROM stg_schedules WHERE flight_date IN (SELECT unnest(?::DATE[]))",
+            [[str(day) for day in days]],
+        )
+        return (
+            features.select("flight_id")
+            .join(delivered, on="flight_id", how="inner", maintain_order="left", validate="1:1")
+            .drop("flight_id")
+            .to_dicts()
+        )
+
     def _of_day(self, day: dt.date, flights: pl.DataFrame) -> pl.DataFrame:
         inputs = self._inputs(day)
         others = inputs["scheduled"].join(flights.lazy(), on="flight_id", how="anti")
