@@ -34,14 +34,15 @@ def binary_metrics(label: pl.Series, score: pl.Series) -> dict[str, float]:
         `roc_auc` (the probability that a late flight is ranked above one on time, ties half:
         Mann and Whitney 1947), `average_precision` (precision summed over steps of recall),
         `brier` (Brier 1950), `log_loss` in nats, `expected_calibration_error` (mean distance of
-        score and share over ten bins of equal count), `rows`, and `positive_share`.
+        score and share over ten bins of equal count), `calibration_in_the_large` (mean score less
+        the share that came true), `rows`, and `positive_share`.
 
     Raises:
         EvaluationError: If there are no rows, one class only, or a score that is no probability.
     """
     import numpy as np
 
-    y, p = _checked(label, score)
+    y, p = checked(label, score)
     positives = float(y.sum())
     negatives = y.size - positives
     if not positives or not negatives:
@@ -70,6 +71,7 @@ def binary_metrics(label: pl.Series, score: pl.Series) -> dict[str, float]:
         "brier": float(np.mean((p - y) ** 2)),
         "log_loss": float(-np.mean(y * np.log(bounded) + (1 - y) * np.log1p(-bounded))),
         "expected_calibration_error": float((distance * table["rows"]).sum() / y.size),
+        "calibration_in_the_large": float(np.mean(p - y)),
         "rows": float(y.size),
         "positive_share": float(y.mean()),
     }
@@ -84,7 +86,7 @@ def calibration_table(label: pl.Series, score: pl.Series, bins: int = BINS) -> p
     """
     import numpy as np
 
-    y, p = _checked(label, score)
+    y, p = checked(label, score)
     parts = np.array_split(np.argsort(p, kind="stable"), bins)
     return pl.DataFrame(
         [
@@ -140,8 +142,12 @@ def historical_rate_baseline(
     return joined["rate"].fill_null(overall)
 
 
-def _checked(label: pl.Series, score: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and scores as numbers, after a look at both."""
+def checked(label: pl.Series, score: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores as numbers, after a look at both.
+
+    Raises:
+        EvaluationError: If they are not as many, one is null, or a score is no probability.
+    """
     import numpy as np
 
     if label.len() != score.len() or not label.len():
