@@ -226,9 +226,11 @@ class LightGbmTrainer:
         """The values of the leaves, tree by tree."""
         import numpy as np
 
-        trees = model.booster.dump_model()["tree_info"]
+        # LightGBM's JSON cannot be read where a leaf is infinite; its text, which is saved, can.
+        lines = model.booster.model_to_string().splitlines()
+        trees = [line.partition("=")[2] for line in lines if line.startswith("leaf_value=")]
         return {
-            f"leaf values of tree {position}": np.array(_leaf_values(tree["tree_structure"]))
+            f"leaf values of tree {position}": np.array(tree.split(), dtype=np.float64)
             for position, tree in enumerate(trees, start=1)
         }
 
@@ -275,16 +277,3 @@ def _history(losses: Mapping[str, Mapping[str, list[float]]]) -> pl.DataFrame:
         for epoch, loss in enumerate(values, start=1)
     ]
     return pl.DataFrame(rows, schema=HISTORY, orient="row")
-
-
-def _leaf_values(node: Mapping[str, Any]) -> list[float]:
-    """The leaves under a node; without recursion, since a tree may be a long chain."""
-    values: list[float] = []
-    waiting = [node]
-    while waiting:
-        found = waiting.pop()
-        if "leaf_value" in found:
-            values.append(float(found["leaf_value"]))
-        else:
-            waiting += [found["right_child"], found["left_child"]]
-    return values

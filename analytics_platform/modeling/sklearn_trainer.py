@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import polars as pl
+from pydantic import BaseModel
 
 from analytics_platform.modeling.encoding import Encoder
 from analytics_platform.modeling.lightgbm_trainer import read_header
@@ -33,6 +34,10 @@ FORMAT = 1
 PICKLE_PROTOCOL = 5
 ONNX_INPUT = "features"
 Preparation = Literal["one_hot", "none"]
+
+
+class NoParams(BaseModel):
+    """For an estimator of which a run may vary nothing."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +230,7 @@ _FUNCTIONS = frozenset(
         ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
         ("sklearn.neighbors._kd_tree", "newObj"),
         ("sklearn.metrics._dist_metrics", "newObj"),
+        ("builtins", "slice"),
         ("collections", "OrderedDict"),
         ("collections", "defaultdict"),
     }
