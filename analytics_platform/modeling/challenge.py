@@ -8,22 +8,45 @@ and where rows come from (the component).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import datetime as dt
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import polars as pl
 
+from analytics_platform.modeling import gates as demands
+from analytics_platform.modeling import parity
+from analytics_platform.modeling.backtest import (
+    HISTORICAL_RATE,
+    MODEL,
+    Backtest,
+    Baselines,
+    run_backtest,
+)
+from analytics_platform.modeling.evaluate import SLICE_METRICS, binary_metrics, slices
 from analytics_platform.modeling.gates import GateResult
-from analytics_platform.modeling.split import Fold
+from analytics_platform.modeling.guard import guarded_fit, guarded_predict
+from analytics_platform.modeling.intervals import day_intervals, paired_bootstrap
+from analytics_platform.modeling.parity import Parity
+from analytics_platform.modeling.serving import FeatureService
+from analytics_platform.modeling.split import Fold, FoldRows, fold_rows, rolling_folds
+from analytics_platform.modeling.trainer import Explains, ExportsOnnx, Trainer
 
 MEASURES = ("roc_auc", "average_precision", "brier", "log_loss", "expected_calibration_error")
 BEATEN = ("roc_auc", "brier", "log_loss")
-HISTORICAL, LOGISTIC, CHAMPION = "historical rate", "logistic regression", "champion"
-SINGLE_ROWS = 500
-"""Rows that are predicted one by one; the parity of thousands is held by a test."""
+CHAMPION = "champion"
+MONTH = "month"
+SERVED_DAYS, SERVED_ALONE = 3, 20
+"""Days whose rows are all served, and how many of these rows are served alone: building the
+features of one takes some 0.1 s."""
 TIMED_ROWS, TIMINGS = 1000, 5
 """Scoring is timed on so many rows, so often; the median counts, because machines are noisy."""
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +64,8 @@ class ChallengePlan:
         known_after_days: Days between an outcome's day and the day on which it is known.
         folds: Cut-offs of the backtest; 0 for none.
         test_days: Days of each of its tests.
-        baseline: Columns by whose historical rate the model is measured.
+        baseline: Columns by whose historical rate, and in a logistic regression, the model is
+            measured.
         ablation: Patterns of the columns without which it is trained once more.
         slices: Columns, or `month`, by which the hold-out is cut into slices.
         slice_rows: Fewest rows of a slice.
@@ -51,15 +75,14 @@ class ChallengePlan:
         calibration_error: The most.
         seconds_per_1000: The most.
         artifact_bytes: The most.
-        onnx_difference: The most.
         seed: Of everything drawn by chance.
     """
 
     trainer_path: str
     time_column: str
     key: str
-    known_through: Any
-    first_day: Any
+    known_through: dt.date
+    first_day: dt.date
     holdout_days: int
     valid_days: int
     known_after_days: int
@@ -75,7 +98,6 @@ class ChallengePlan:
     calibration_error: float
     seconds_per_1000: float
     artifact_bytes: int
-    onnx_difference: float
     seed: int
 
 
@@ -92,8 +114,8 @@ class Challenge:
         holdout: The rows it was judged on.
         scores: The probabilities of these rows, by whose they are: the model's, each baseline's,
             and the champion's where there is one.
-        backtest: A row per fold and score.
-        slices: A row per slice.
+        backtest: What earlier cut-offs gave; None where there is none.
+        slices: A row per slice and score.
         importance: Columns `feature` and `gain`; empty where the trainer does not explain.
         onnx: The model as ONNX; None where the trainer offers none.
     """
@@ -105,13 +127,10 @@ class Challenge:
     gates: tuple[GateResult, ...]
     holdout: pl.DataFrame
     scores: Mapping[str, pl.Series]
-    backtest: pl.DataFrame
+    backtest: Backtest | None
     slices: pl.DataFrame
     importance: pl.DataFrame
     onnx: bytes | None = field(default=None, repr=False)
-
-
-Say = Callable[[str], None]
 
 
 def challenge(
@@ -119,9 +138,10 @@ def challenge(
     plan: ChallengePlan,
     frame: pl.DataFrame,
     params: Any,
-    champion: Any | None,
-    single: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
-    say: Say = lambda line: None,
+    *,
+    champion: Any | None = None,
+    service: FeatureService | None = None,
+    say: Say,
 ) -> Challenge:
     """Train a challenger on labelled rows, and find out all that its gates ask for.
 
@@ -131,72 +151,71 @@ def challenge(
         frame: Labelled feature rows of all days from the first through `known_through`.
         params: The trainer's parameters.
         champion: The fitted champion; None where there is none.
-        single: Gives the features of some rows of `frame` as a service makes them, for parity;
-            None where the product serves batches only.
+        service: Makes features of single rows, for parity; None where the product serves batches
+            only.
         say: Is told of progress.
 
     Raises:
         NumbersError: If a number went wrong on the way; names the feature, epoch or score.
         SplitError: If the days do not suffice.
+        ParityError: If a way to the prediction could not be gone at all.
     """
     fold = _main_fold(plan)
     rows = fold_rows(frame, plan.time_column, fold)
     features = trainer.features(frame.columns)
-    check_rows(pl.concat([rows.train, rows.valid]), features, trainer.label)
     say(f"Training on {rows.train.height:,} rows of {fold.train}, judging on {fold.test}")
-    with guarded(f"training {plan.trainer_path}"):
-        fitted = trainer.fit(rows.train, rows.valid, params, plan.seed)
-    check_model(trainer, fitted)
+    fitted = guarded_fit(trainer, rows.train, rows.valid, params, plan.seed)
     artifact = trainer.save(fitted)
     model = trainer.load(artifact)
     label, day = rows.test[trainer.label], rows.test[plan.time_column]
-    scores = {"model": _scored(trainer, model, rows.test)}
-    scores |= _baselines(plan, trainer.label, rows)
+    baselines = Baselines(plan.baseline, plan.baseline)
+    # The baselines need no rows to stop by, so they learn from all that was known.
+    known = pl.concat([rows.train, rows.valid])
+    scores = {
+        MODEL: guarded_predict(trainer, model, rows.test),
+        **baselines.scores(known, rows.test, trainer.label),
+    }
     if champion is not None:
-        scores[CHAMPION] = _scored(trainer, champion, rows.test)
+        scores[CHAMPION] = guarded_predict(trainer, champion, rows.test)
     measured = {name: binary_metrics(label, score) for name, score in scores.items()}
-    intervals = day_intervals(day, label, scores["model"], MEASURES, seed=plan.seed)
-    say("Looking back: " + ", ".join(str(f.cutoff) for f in _back_folds(plan, fold)))
-    back = _backtest(trainer, plan, frame, fold, params)
-    rival = CHAMPION if champion is not None else HISTORICAL
-    cut = _cut(rows.test, plan.slices, plan.time_column)
-    by_slice = slices(
-        cut, plan.slices, trainer.label, {"model": scores["model"], rival: scores[rival]},
-        least_rows=plan.slice_rows,
-    )  # fmt: skip
-    without = _ablated(trainer, plan, rows, params, label, features)
+    intervals = day_intervals(day, label, scores[MODEL], MEASURES, seed=plan.seed)
+    folds = _back_folds(plan, fold)
+    say(f"Looking back from {', '.join(str(one.cutoff) for one in folds) or 'nowhere'}")
+    back = _look_back(trainer, plan, frame, params, fold, folds, baselines)
+    rival = CHAMPION if champion is not None else HISTORICAL_RATE
+    by_slice = _slices(plan, trainer.label, rows.test, scores)
+    without = _ablated(trainer, plan, rows, params, features)
     seconds = _seconds_per_1000(trainer, model, rows.test)
     say("Comparing the artifact in a fresh process, and row by row")
-    onnx = trainer.to_onnx(fitted) if isinstance(trainer, ExportsOnnx) else None
-    results = (
-        demands.better_than_baseline(measured["model"], measured[HISTORICAL], BEATEN),
+    exported = trainer.to_onnx(model) if isinstance(trainer, ExportsOnnx) else None
+    gates = (
+        demands.better_than_baseline(measured[MODEL], measured[HISTORICAL_RATE], BEATEN),
         _better_than_champion(plan, day, label, scores),
         demands.no_slice_is_worse(_worst(by_slice, plan.metric, rival), plan.slice_worse, rival),
         demands.is_calibrated(
-            measured["model"]["expected_calibration_error"], plan.calibration_error
+            measured[MODEL]["expected_calibration_error"], plan.calibration_error
         ),
         demands.is_fast_and_small(
             seconds, plan.seconds_per_1000, len(artifact), plan.artifact_bytes
         ),
         demands.features_are_produced(features, frame.columns),
-        *_parities(trainer, plan, artifact, model, onnx, rows.test, scores["model"], single),
+        *_parities(trainer, plan, artifact, model, exported, rows.test, scores[MODEL]),
+        *_served(trainer, plan, model, rows.test, features, service),
     )
     return Challenge(
         artifact=artifact,
         fold=fold,
         features=features,
         metrics={
-            "holdout": measured["model"],
+            "holdout": measured[MODEL],
             "window": str(fold.test),
             "intervals": {name: [one.low, one.high] for name, one in intervals.items()},
             "baselines": {
-                name: values for name, values in measured.items() if name not in {"model", CHAMPION}
+                name: values for name, values in measured.items() if name not in {MODEL, CHAMPION}
             },
             **({CHAMPION: measured[CHAMPION]} if CHAMPION in measured else {}),
             "ablation": without,
-            "backtest": back.select(
-                pl.exclude(pl.Date), pl.col(pl.Date).cast(pl.String)
-            ).to_dicts(),
+            "backtest": _plain(back.folds) if back is not None else [],
             "features": features,
             "rows": {
                 "train": rows.train.height,
@@ -206,13 +225,13 @@ def challenge(
             "seconds_per_1000_rows": seconds,
             "artifact_bytes": len(artifact),
         },
-        gates=tuple(results),
+        gates=gates,
         holdout=rows.test,
         scores=scores,
         backtest=back,
         slices=by_slice,
-        importance=_importance(trainer, fitted),
-        onnx=onnx,
+        importance=_importance(trainer, model),
+        onnx=exported,
     )
 
 
@@ -251,20 +270,27 @@ def _back_folds(plan: ChallengePlan, main: Fold) -> list[Fold]:
     )
 
 
-def _scored(trainer: Trainer[Any, Any], model: Any, frame: pl.DataFrame) -> pl.Series:
-    with guarded("scoring the hold-out"):
-        scores = trainer.predict(model, frame)
-    check_scores(scores)
-    return scores
-
-
-def _baselines(plan: ChallengePlan, label: str, rows: FoldRows) -> dict[str, pl.Series]:
-    """What a simple rate and a simple model give, learned from the same days."""
-    known = pl.concat([rows.train, rows.valid])
-    return {
-        HISTORICAL: historical_rate_baseline(known, rows.test, keys=plan.baseline, label=label),
-        LOGISTIC: logistic_baseline(known, rows.test, columns=plan.baseline, label=label),
-    }
+def _look_back(
+    trainer: Trainer[Any, Any],
+    plan: ChallengePlan,
+    frame: pl.DataFrame,
+    params: Any,
+    main: Fold,
+    folds: Sequence[Fold],
+    baselines: Baselines,
+) -> Backtest | None:
+    if not folds:
+        return None
+    return run_backtest(
+        frame.filter(pl.col(plan.time_column) < main.test.first),
+        plan.time_column,
+        trainer,
+        params,
+        folds,
+        baselines,
+        seed=plan.seed,
+        holdout=main.test,
+    )
 
 
 def _better_than_champion(
@@ -273,28 +299,53 @@ def _better_than_champion(
     if CHAMPION not in scores:
         return GateResult(demands.BETTER_THAN_CHAMPION, True, {"champion": "none yet"})
     found = paired_bootstrap(
-        day, label, scores[CHAMPION], scores["model"], plan.metric, plan.level, seed=plan.seed
+        day, label, scores[CHAMPION], scores[MODEL], plan.metric, plan.level, seed=plan.seed
     )
     return GateResult(demands.BETTER_THAN_CHAMPION, found.is_better, asdict(found))
 
 
-def _cut(frame: pl.DataFrame, names: Sequence[str], time_column: str) -> pl.DataFrame:
-    """The rows with the columns that slices are cut by; `month` is the day's."""
-    if "month" in names and "month" not in frame.columns:
-        return frame.with_columns(pl.col(time_column).dt.strftime("%Y-%m").alias("month"))
-    return frame
+def _slices(
+    plan: ChallengePlan, label: str, holdout: pl.DataFrame, scores: Mapping[str, pl.Series]
+) -> pl.DataFrame:
+    """The hold-out cut by the declared columns; `month` is the day's."""
+    keys = {
+        name: pl.col(plan.time_column).dt.strftime("%Y-%m")
+        if name == MONTH and MONTH not in holdout.columns
+        else pl.col(name)
+        for name in plan.slices
+    }
+    scored = holdout.with_columns(score.alias(_column(name)) for name, score in scores.items())
+    found = slices(scored, keys, label, [_column(name) for name in scores], plan.slice_rows)
+    return found.with_columns(pl.col("score").str.strip_prefix(_column("")))
+
+
+def _column(score: str) -> str:
+    """A column for a score that no feature has."""
+    return f"score of {score}"
 
 
 def _worst(table: pl.DataFrame, metric: str, rival: str) -> dict[str, Any] | None:
-    """The slice in which the model is furthest behind its rival."""
+    """The slice in which the model is furthest behind its rival; None where none is large enough.
+
+    The metric is the gate's where slices have it, and log loss otherwise.
+    """
+    metric = metric if metric in SLICE_METRICS else "log_loss"
     sign = -1.0 if metric in demands.HIGHER_IS_BETTER else 1.0
-    ours, theirs = pl.col(f"model_{metric}"), pl.col(f"{rival}_{metric}")
-    judged = table.with_columns(worse_by=sign * (ours - theirs)).drop_nulls("worse_by")
+    of = {
+        whose: table.filter(pl.col("has_enough_rows") & (pl.col("score") == whose))
+        for whose in (MODEL, rival)
+    }
+    judged = (
+        of[MODEL]
+        .join(of[rival], on=["key", "value"], suffix="_rival", validate="1:1")
+        .with_columns(worse_by=sign * (pl.col(metric) - pl.col(f"{metric}_rival")))
+        .sort("worse_by", descending=True)
+    )
     if judged.is_empty():
         return None
-    worst = judged.sort("worse_by", descending=True).row(0, named=True)
+    worst = judged.row(0, named=True)
     return {
-        "slice": f"{worst['slice']} = {worst['value']}",
+        "slice": f"{worst['key']} = {worst['value']}",
         "rows": worst["rows"],
         "worse_by": worst["worse_by"],
         "metric": metric,
@@ -307,19 +358,16 @@ def _ablated(
     plan: ChallengePlan,
     rows: FoldRows,
     params: Any,
-    label: pl.Series,
     features: Sequence[str],
 ) -> dict[str, Any]:
     """The metrics of the model without the columns that were declared; empty where none are."""
     left_out = [name for name in features if any(fnmatchcase(name, one) for one in plan.ablation)]
     if not left_out:
         return {}
-    kept = FoldRows(*(part.drop(left_out) for part in (rows.train, rows.valid, rows.test)))
-    fitted = trainer.fit(kept.train, kept.valid, params, plan.seed)
-    return {
-        "without": left_out,
-        "holdout": binary_metrics(label, trainer.predict(fitted, kept.test)),
-    }
+    train, valid, test = (part.drop(left_out) for part in (rows.train, rows.valid, rows.test))
+    fitted = guarded_fit(trainer, train, valid, params, plan.seed)
+    scores = guarded_predict(trainer, fitted, test)
+    return {"without": left_out, "holdout": binary_metrics(test[trainer.label], scores)}
 
 
 def _seconds_per_1000(trainer: Trainer[Any, Any], model: Any, frame: pl.DataFrame) -> float:
@@ -332,7 +380,64 @@ def _seconds_per_1000(trainer: Trainer[Any, Any], model: Any, frame: pl.DataFram
     return statistics.median(taken) * 1000 / rows.height
 
 
-def _importance(trainer: Trainer[Any, Any], fitted: Any) -> pl.DataFrame:
+def _importance(trainer: Trainer[Any, Any], model: Any) -> pl.DataFrame:
     if isinstance(trainer, Explains):
-        return trainer.importance(fitted)
+        return trainer.importance(model)
     return pl.DataFrame(schema={"feature": pl.String, "gain": pl.Float64})
+
+
+def _parities(
+    trainer: Trainer[Any, Any],
+    plan: ChallengePlan,
+    artifact: bytes,
+    model: Any,
+    exported: bytes | None,
+    holdout: pl.DataFrame,
+    scores: pl.Series,
+) -> list[GateResult]:
+    """The other ways to the same predictions: a fresh process, rows one by one, ONNX."""
+    fresh = parity.fresh_process(plan.trainer_path, artifact, holdout, plan.key, scores)
+    alone = parity.single_rows(trainer, model, holdout, plan.key, scores)
+    found = [_parity_gate(demands.PARITY, fresh), _parity_gate(demands.ROWS_PARITY, alone)]
+    if exported is not None:
+        single = parity.onnx(trainer, model, holdout, plan.key, scores, exported)
+        found.append(_parity_gate(demands.ONNX, single))
+    return found
+
+
+def _served(
+    trainer: Trainer[Any, Any],
+    plan: ChallengePlan,
+    model: Any,
+    holdout: pl.DataFrame,
+    features: Sequence[str],
+    service: FeatureService | None,
+) -> list[GateResult]:
+    """Features and predictions of a few whole days as a service makes them, and of rows alone."""
+    if service is None:
+        return []
+    days = holdout[plan.time_column].unique().sort()
+    chosen = days.gather_every(max(1, days.len() // SERVED_DAYS)).head(SERVED_DAYS).to_list()
+    standing = holdout.filter(pl.col(plan.time_column).is_in(chosen))
+    columns = [plan.key, *features]
+    made = service.features(service.rows_of(standing)).select(columns)
+    compared = parity.features(standing.select(columns), made, plan.key)
+    alone = standing.gather_every(max(1, standing.height // SERVED_ALONE))
+    singles = [service.features([row]).select(columns) for row in service.rows_of(alone)]
+    single = parity.features(alone.select(columns), pl.concat(singles), plan.key)
+    scores = trainer.predict(model, standing)
+    served = standing.select(plan.key).join(made, on=plan.key, maintain_order="left", how="left")
+    predicted = parity.compare(
+        "served rows", standing[plan.key], scores, trainer.predict(model, served)
+    )
+    worst = max((compared, single, predicted), key=lambda one: one.largest_difference)
+    evidence = worst.evidence() | {"rows": compared.rows, "rows_alone": single.rows}
+    return [GateResult(demands.FEATURES_PARITY, worst.holds, evidence)]
+
+
+def _parity_gate(name: str, found: Parity) -> GateResult:
+    return GateResult(name, found.holds, found.evidence())
+
+
+def _plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return frame.with_columns(pl.col(pl.Date).cast(pl.String)).to_dicts()

@@ -42,14 +42,15 @@ def log_experiment(version: ModelVersion, say: Callable[[str], None]) -> bool:
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     try:
-        import mlflow
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
     except ImportError as error:
         raise ExperimentsError(
             "AP_MLFLOW_TRACKING_URI is set and MLflow is not installed: "
             "pip install 'analytics-platform[mlflow]', or unset it."
         ) from error
     try:
-        client = mlflow.MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=uri)
         name = f"{version.product}/{version.model}"
         found = client.get_experiment_by_name(name)
         experiment = client.create_experiment(name) if found is None else found.experiment_id
@@ -61,7 +62,7 @@ def log_experiment(version: ModelVersion, say: Callable[[str], None]) -> bool:
         for metric, value in _metrics(version).items():
             client.log_metric(run.info.run_id, metric, value)
         client.set_terminated(run.info.run_id)
-    except (mlflow.exceptions.MlflowException, OSError) as error:
+    except (MlflowException, OSError) as error:
         say(
             f"{version.model} {version.version} is recorded in the lake, and was not logged to "
             f"MLflow: {type(error).__name__}: {error}"

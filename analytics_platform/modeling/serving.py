@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from analytics_platform.lake import FileStore
-from analytics_platform.modeling.guard import check_scores, guarded
+from analytics_platform.modeling.guard import guarded_predict
 from analytics_platform.modeling.trainer import Trainer, resolve
 
 Read = Callable[[str, Sequence[object]], pl.DataFrame]
@@ -86,10 +86,8 @@ class Predictor:
         if not rows:
             return []
         features = self._service.features(rows)
-        with guarded("predicting single rows"):
-            scores = self._trainer.predict(self._model, features)
         # One row has one probability; that is no constant model.
-        check_scores(scores, may_be_constant=True)
+        scores = guarded_predict(self._trainer, self._model, features, constant_allowed=True)
         return [
             {self._key: key, self._probability: score, "model_version": self.version}
             for key, score in zip(features[self._key], scores, strict=True)

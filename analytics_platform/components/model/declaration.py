@@ -56,8 +56,6 @@ class GateSpec(dg.Model, dg.Resolvable):
         calibration_error: The most that the expected calibration error may be, 0 to 1.
         seconds_per_1000: The most that scoring a thousand rows may take.
         artifact_bytes: The most that the artifact may weigh.
-        onnx_difference: The most by which a probability of the ONNX export may differ, where the
-            trainer offers one; it reckons in 32 bits.
     """
 
     metric: str = "log_loss"
@@ -68,7 +66,6 @@ class GateSpec(dg.Model, dg.Resolvable):
     calibration_error: float = 0.05
     seconds_per_1000: float = 1.0
     artifact_bytes: int = 50_000_000
-    onnx_difference: float = 1e-4
 
 
 class CheckRef(dg.Model, dg.Resolvable):

@@ -19,11 +19,14 @@ from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.modeling import ModelVersion, champion
 from analytics_platform.modeling.evaluate import binary_metrics
-from analytics_platform.modeling.guard import check_scores, guarded
+from analytics_platform.modeling.guard import guarded_predict
 from analytics_platform.modeling.history import ModelHistory
 from analytics_platform.modeling.registry import version_of
 from analytics_platform.modeling.trainer import Trainer
 from analytics_platform.settings import get_settings
+
+CONSTANT_ROWS = 10
+"""Fewer rows may well have one probability."""
 
 DAILY_METRICS = ("roc_auc", "average_precision", "brier", "log_loss")
 
@@ -109,9 +112,9 @@ def _scored(
     store = FileStore(get_settings().files_path)
     model = trainer.load(store.get(version.artifact_sha256, version.artifact_name))
     features = days_of(lake, product, declared.features, declared.time_column, days)
-    with guarded(f"scoring with {declared.name} {version.version}"):
-        scores = trainer.predict(model, features)
-    check_scores(scores)
+    # A single flight has one probability, which is no constant model.
+    alone = features.height < CONSTANT_ROWS
+    scores = guarded_predict(trainer, model, features, constant_allowed=alone)
     last_learned = dt.date.fromisoformat(version.trained_on.split("/")[1])
     return features.select(declared.time_column, declared.key, *declared.describe).with_columns(
         scores.alias(declared.probability),

@@ -170,11 +170,16 @@ def _train(
             store.get(in_force.artifact_sha256, in_force.artifact_name)
         )  # fmt: skip
         plan = _plan(declared, known_through, config.seed)
-        found = challenge(trainer, plan, frame, params, rival, service, say=context.log.info)
-    name = (
-        f"{declared.name}.{trainer.extension}" if hasattr(trainer, "extension") else declared.name
-    )
-    artifact = store.put(found.artifact, name)
+        found = challenge(
+            trainer,
+            plan,
+            frame,
+            params,
+            champion=rival,
+            service=service,
+            say=context.log.info,
+        )
+    artifact = store.put(found.artifact, declared.name)
     onnx = None if found.onnx is None else store.put(found.onnx, f"{declared.name}.onnx")
     code = code_version(store)
     version = ModelVersion(
@@ -314,7 +319,6 @@ def _plan(declared: Model, known_through: dt.date, seed: int) -> ChallengePlan:
         calibration_error=demanded.calibration_error,
         seconds_per_1000=demanded.seconds_per_1000,
         artifact_bytes=demanded.artifact_bytes,
-        onnx_difference=demanded.onnx_difference,
         seed=seed,
     )
 
