@@ -42,6 +42,9 @@ class Settings(BaseSettings):
             nowhere unless set.
         retention_days: How long upkeep keeps what no release needs: old snapshots of the working
             state, which a slow reader may still be reading, and logs of finished runs.
+        mlflow_tracking_uri: Where trainings are logged beside the lake, such as
+            `http://tracking:5000` or `sqlite:////var/lib/mlflow.db`; nowhere unless set. Needs the
+            extra `mlflow`.
     """
 
     model_config = SettingsConfigDict(env_prefix="AP_", frozen=True, extra="ignore")
@@ -57,6 +60,7 @@ class Settings(BaseSettings):
     model_history: Path | None = None
     mlflow_tracking_uri: str | None = None
     retention_days: float = Field(default=7.0, ge=0)
+    mlflow_tracking_uri: str | None = None
 
     @property
     def root(self) -> Path:
