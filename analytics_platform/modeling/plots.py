@@ -12,6 +12,7 @@ WIDTH, HEIGHT = 520, 320
 SCALE = 1.5
 CURVE_POINTS = 200
 MOST_FEATURES = 20
+COLORS = ["#1f5fa8", "#c4721a", "#3d8a4f"]
 
 
 def calibration_plot(table: pl.DataFrame) -> bytes:
@@ -58,7 +59,7 @@ def roc_plot(label: pl.Series, scores: Mapping[str, pl.Series]) -> bytes:
                 "score:N",
                 title=None,
                 sort=list(scores),
-                scale=alt.Scale(range=["#1f5fa8", "#c4721a", "#3d8a4f"]),
+                scale=alt.Scale(range=COLORS),
                 legend=alt.Legend(orient="bottom-right"),
             ),
             order="false_share:Q",
@@ -101,6 +102,111 @@ def importance_plot(importance: pl.DataFrame) -> bytes:
     return _png(chart, f"The {shares.height} most useful features", height=20 * shares.height)
 
 
+def backtest_plot(folds: pl.DataFrame) -> bytes:
+    """The ROC AUC of each fold, with its interval, beside the baselines.
+
+    Args:
+        folds: As `Backtest.folds` holds them.
+    """
+    import altair as alt
+
+    names = folds["score"].unique(maintain_order=True).to_list()
+    shown = folds.select("score", "roc_auc", "roc_auc_low", "roc_auc_high").with_columns(
+        cutoff=folds["cutoff"].cast(pl.String)
+    )
+    base = alt.Chart(_values(shown)).encode(
+        x=alt.X("cutoff:O", title="first day predicted", axis=alt.Axis(labelAngle=0)),
+        xOffset=alt.XOffset("score:N", sort=names),
+        color=alt.Color(
+            "score:N",
+            title=None,
+            sort=names,
+            scale=alt.Scale(range=COLORS),
+            legend=alt.Legend(orient="bottom"),
+        ),
+    )
+    scale = alt.Scale(zero=False, padding=8)
+    chart = base.mark_rule(strokeWidth=2).encode(
+        y=alt.Y("roc_auc_low:Q", title="ROC AUC", scale=scale), y2="roc_auc_high:Q"
+    ) + base.mark_point(filled=True, size=70, opacity=1).encode(y=alt.Y("roc_auc:Q", scale=scale))
+    return _png(chart, "Backtest: trained anew for each cut-off, with intervals by day")
+
+
+def slices_plot(slices: pl.DataFrame, score: str, metric: str = "roc_auc") -> bytes:
+    """A metric of every slice with enough rows, one panel per key, and the metric of all rows.
+
+    Args:
+        slices: As `evaluate.slices` gives them; columns `low` and `high`, if there, are drawn.
+        score: The score to show.
+        metric: The metric.
+    """
+    import altair as alt
+
+    kept = slices.filter((pl.col("score") == score) & pl.col("has_enough_rows"))
+    panels = []
+    has_intervals = {"low", "high"} <= set(kept.columns)
+    ends = [kept[name] for name in ("low", "high") if has_intervals]
+    every = pl.concat([kept[metric], *(end.alias(metric) for end in ends)]).drop_nulls()
+    # One scale for all panels, so that they can be compared.
+    domain: Any = [every.min(), every.max()]
+    scale = alt.Scale(domain=domain, nice=True) if every.len() else alt.Scale(zero=False)
+    for key in kept["key"].unique(maintain_order=True):
+        rows = kept.filter(pl.col("key") == key)
+        base = alt.Chart(_values(rows)).encode(
+            y=alt.Y("value:N", title=key, sort=rows["value"].to_list()),
+        )
+        points = base.mark_point(filled=True, size=50, opacity=1, color="#1f5fa8").encode(
+            x=alt.X(f"{metric}:Q", title=metric.replace("_", " "), scale=scale)
+        )
+        layers = (
+            base.mark_rule(color="#1f5fa8").encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+            + points
+            if has_intervals
+            else points
+        )
+        panels.append(layers.properties(width=WIDTH, height=alt.Step(16)))
+    return _drawn(alt.vconcat(*panels, title=f"{metric.replace('_', ' ')} by slice, {score}"))
+
+
+def score_plot(label: pl.Series, score: pl.Series, bins: int = 50) -> bytes:
+    """How many rows got which probability, by what happened.
+
+    Args:
+        label: What happened, boolean.
+        score: The probability given to it.
+        bins: Bars between 0 and 1.
+    """
+    import altair as alt
+
+    counted = (
+        pl.DataFrame({"label": label.cast(pl.Boolean), "score": score})
+        .with_columns(at=(pl.col("score") * bins).floor().clip(0, bins - 1) / bins)
+        .group_by("label", "at")
+        .len("rows")
+        .sort("label", "at")
+        .with_columns(
+            until=pl.col("at") + 1 / bins,
+            outcome=pl.when("label").then(pl.lit("true")).otherwise(pl.lit("false")),
+        )
+    )
+    chart = (
+        alt.Chart(_values(counted))
+        .mark_bar(binSpacing=0)
+        .encode(
+            x=alt.X("at:Q", title="predicted probability", axis=alt.Axis(format=".0%")),
+            x2="until:Q",
+            y=alt.Y("rows:Q", title="rows", stack="zero"),
+            color=alt.Color(
+                "outcome:N",
+                title="what happened",
+                scale=alt.Scale(domain=["false", "true"], range=["#9cb8d8", "#c4721a"]),
+                legend=alt.Legend(orient="top-right"),
+            ),
+        )
+    )
+    return _png(chart, "Distribution of the scores")
+
+
 def _roc_points(label: pl.Series, score: pl.Series) -> pl.DataFrame:
     """The curve's corners, thinned to what a picture can show."""
     corners = (
@@ -126,10 +232,13 @@ def _values(frame: pl.DataFrame) -> Any:
 
 
 def _png(chart: Any, title: str, height: int = HEIGHT) -> bytes:
+    return _drawn(chart.properties(width=WIDTH, height=height, title=title))
+
+
+def _drawn(chart: Any) -> bytes:
     file = io.BytesIO()
     (
-        chart.properties(width=WIDTH, height=height, title=title)
-        .configure(background="white", padding=12)
+        chart.configure(background="white", padding=12)
         .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal")
         .configure_title(fontSize=14, anchor="start")
         .save(file, format="png", scale_factor=SCALE)
