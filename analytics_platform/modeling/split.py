@@ -132,7 +132,9 @@ def rolling_folds(
     for cutoff in sorted(cutoffs):
         known = last_known(cutoff, known_after_days)
         train_last = known - valid_days * day
-        train_first = first if train_days is None else max(first, train_last - train_days * day)
+        train_first = (
+            first if train_days is None else max(first, train_last - (train_days - 1) * day)
+        )
         if train_last < train_first:
             raise SplitError(
                 f"The fold of {cutoff} has no day to learn from: outcomes are known through "

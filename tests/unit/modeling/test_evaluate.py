@@ -6,12 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
+from sklearn.linear_model import LogisticRegression
 
 from analytics_platform.modeling.evaluate import (
     EvaluationError,
     binary_metrics,
     calibration_table,
     historical_rate_baseline,
+    logistic_regression_baseline,
+    slice_losses,
+    slices,
+    worst_slices,
 )
 
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 0.9, 1.0])
@@ -73,3 +78,81 @@ def test_the_historical_rate_by_hand() -> None:
     # Overall 0.5 with the weight of two rows: A (2+1)/4, B (0+1)/3, none (0+1)/3, C unseen.
     rate = historical_rate_baseline(train, test, keys=["carrier"], label="late", prior_rows=2)
     assert rate.to_list() == pytest.approx([1 / 3, 0.5, 0.75, 1 / 3])
+
+
+def test_the_logistic_regression_is_that_of_scikit_learn_on_columns_made_by_hand() -> None:
+    rng = np.random.default_rng(1)
+    frame = pl.DataFrame({"x": rng.normal(5, 3, 400), "k": rng.choice(["u", "v"], 400)})
+    odds = frame["x"].to_numpy() / 3 - 2 + (frame["k"] == "u").to_numpy()
+    frame = frame.with_columns(late=pl.Series(rng.random(400) < 1 / (1 + np.exp(-odds))))
+    train, test = frame[:300], frame[300:]
+
+    def by_hand(rows: pl.DataFrame) -> np.ndarray:
+        x = (rows["x"].to_numpy() - train["x"].mean()) / train["x"].std(ddof=0)
+        return np.column_stack([x, (rows["k"] == "u").to_numpy(), (rows["k"] == "v").to_numpy()])
+
+    fitted = LogisticRegression().fit(by_hand(train), train["late"].to_numpy())
+    found = logistic_regression_baseline(train, test, columns=["x", "k"], label="late")
+    assert found.to_numpy() == pytest.approx(fitted.predict_proba(by_hand(test))[:, 1], abs=1e-5)
+
+
+@pytest.fixture
+def flights() -> pl.DataFrame:
+    """Two carriers of 300 flights, one ranked well and one at random, and a third of two."""
+    rng = np.random.default_rng(3)
+    late = rng.random(602) < 0.3
+    good = np.clip(late * 0.4 + rng.random(602) * 0.5, 0, 1)
+    chance = rng.random(602)
+    carrier = np.array(["AA"] * 300 + ["BB"] * 300 + ["CC"] * 2)
+    late[600:] = True
+    return pl.DataFrame(
+        {
+            "carrier": carrier,
+            "month": [*([2, 10] * 300), 2, None],
+            "late": late,
+            "first": np.where(carrier == "BB", chance, good),
+            "second": np.where(carrier == "AA", chance, good),
+        }
+    )
+
+
+def test_slices_have_the_metrics_of_their_rows_and_the_worst_is_named(
+    flights: pl.DataFrame,
+) -> None:
+    found = slices(flights, ["carrier", "month"], "late", ["first", "second"], least_rows=100)
+    for row in found.filter("has_enough_rows").iter_rows(named=True):
+        rows = flights.filter(pl.col(row["key"]).cast(pl.String) == row["value"])
+        whole = binary_metrics(rows["late"], rows[row["score"]])
+        assert row["rows"] == rows.height
+        for metric in ("roc_auc", "brier", "log_loss", "calibration_in_the_large"):
+            assert row[metric] == pytest.approx(whole[metric])
+    # Months in their order and not that of their text; a slice of one outcome has no ROC AUC.
+    assert found.filter((pl.col("key") == "month") & (pl.col("score") == "first"))[
+        "value"
+    ].to_list() == ["missing", "2", "10"]
+    (few,) = found.filter((pl.col("value") == "CC") & (pl.col("score") == "first")).to_dicts()
+    assert (few["rows"], few["roc_auc"], few["has_enough_rows"]) == (2, None, False)
+    both = flights.tail(2)
+    assert few["brier"] == pytest.approx(((both["first"] - 1) ** 2).mean())
+    worst = worst_slices(found, "first")
+    assert worst.row(0, named=True)["value"] == "BB"
+    assert sorted(worst["key"]) == ["carrier", "month"]
+    assert worst_slices(found, "second").row(0, named=True)["value"] == "AA"
+    with pytest.raises(EvaluationError, match="worst slice by 'accuracy'"):
+        worst_slices(found, "first", "accuracy")
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "brier", "log_loss"])
+def test_a_challenger_that_loses_on_a_slice_is_named(flights: pl.DataFrame, metric: str) -> None:
+    found = slices(flights, ["carrier"], "late", ["first", "second"], least_rows=100)
+    losses = slice_losses(found, "first", "second", metric)
+    worst, best = losses.row(0, named=True), losses.row(-1, named=True)
+    assert (worst["value"], best["value"]) == ("AA", "BB")
+    assert worst["loss"] > 0 > best["loss"]
+    assert abs(worst["loss"]) == pytest.approx(abs(worst["champion"] - worst["challenger"]))
+
+
+def test_slices_may_be_computed(flights: pl.DataFrame) -> None:
+    found = slices(flights, {"half": pl.col("month") > 6}, "late", ["first"])
+    assert found["value"].to_list() == ["missing", "False", "True"]
+    assert found["rows"].to_list() == [1, 301, 300]
