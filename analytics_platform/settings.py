@@ -38,8 +38,6 @@ class Settings(BaseSettings):
         wait_for_markers: Whether files of sources that declare a marker wait for it.
         run_partitions: The most partitions that one run takes; a longer range goes in several runs.
         model_history: A file that says which trainings to repeat; set by `ap reproduce` alone.
-        mlflow_tracking_uri: Where trainings are logged besides, such as `http://127.0.0.1:5000`;
-            nowhere unless set.
         retention_days: How long upkeep keeps what no release needs: old snapshots of the working
             state, which a slow reader may still be reading, and logs of finished runs.
         mlflow_tracking_uri: Where trainings are logged beside the lake, such as
@@ -58,7 +56,6 @@ class Settings(BaseSettings):
     wait_for_markers: bool = True
     run_partitions: int = Field(default=400, ge=1)
     model_history: Path | None = None
-    mlflow_tracking_uri: str | None = None
     retention_days: float = Field(default=7.0, ge=0)
     mlflow_tracking_uri: str | None = None
 
