@@ -27,10 +27,16 @@ from analytics_platform.modeling.backtest import (
     Baselines,
     run_backtest,
 )
-from analytics_platform.modeling.evaluate import SLICE_METRICS, binary_metrics, slices
+from analytics_platform.modeling.card import Ablation
+from analytics_platform.modeling.evaluate import (
+    SLICE_METRICS,
+    binary_metrics,
+    slice_losses,
+    slices,
+)
 from analytics_platform.modeling.gates import GateResult
 from analytics_platform.modeling.guard import guarded_fit, guarded_predict
-from analytics_platform.modeling.intervals import day_intervals, paired_bootstrap
+from analytics_platform.modeling.intervals import Interval, day_intervals, paired_bootstrap
 from analytics_platform.modeling.parity import Parity
 from analytics_platform.modeling.serving import FeatureService
 from analytics_platform.modeling.split import Fold, FoldRows, fold_rows, rolling_folds
@@ -114,6 +120,8 @@ class Challenge:
         holdout: The rows it was judged on.
         scores: The probabilities of these rows, by whose they are: the model's, each baseline's,
             and the champion's where there is one.
+        intervals: Their metrics with intervals.
+        ablation: The model without the declared columns; None where none are.
         backtest: What earlier cut-offs gave; None where there is none.
         slices: A row per slice and score.
         importance: Columns `feature` and `gain`; empty where the trainer does not explain.
@@ -127,6 +135,8 @@ class Challenge:
     gates: tuple[GateResult, ...]
     holdout: pl.DataFrame
     scores: Mapping[str, pl.Series]
+    intervals: Mapping[str, Mapping[str, Interval]]
+    ablation: Ablation | None
     backtest: Backtest | None
     slices: pl.DataFrame
     importance: pl.DataFrame
@@ -178,7 +188,10 @@ def challenge(
     if champion is not None:
         scores[CHAMPION] = guarded_predict(trainer, champion, rows.test)
     measured = {name: binary_metrics(label, score) for name, score in scores.items()}
-    intervals = day_intervals(day, label, scores[MODEL], MEASURES, seed=plan.seed)
+    sure = {
+        name: day_intervals(day, label, score, MEASURES, seed=plan.seed)
+        for name, score in scores.items()
+    }
     folds = _back_folds(plan, fold)
     say(f"Looking back from {', '.join(str(one.cutoff) for one in folds) or 'nowhere'}")
     back = _look_back(trainer, plan, frame, params, fold, folds, baselines)
@@ -209,12 +222,17 @@ def challenge(
         metrics={
             "holdout": measured[MODEL],
             "window": str(fold.test),
-            "intervals": {name: [one.low, one.high] for name, one in intervals.items()},
+            "intervals": {name: [one.low, one.high] for name, one in sure[MODEL].items()},
             "baselines": {
                 name: values for name, values in measured.items() if name not in {MODEL, CHAMPION}
             },
             **({CHAMPION: measured[CHAMPION]} if CHAMPION in measured else {}),
-            "ablation": without,
+            "ablation": {
+                "without": without.columns,
+                "holdout": {name: one.value for name, one in without.metrics.items()},
+            }
+            if without is not None
+            else {},
             "backtest": _plain(back.folds) if back is not None else [],
             "features": features,
             "rows": {
@@ -228,6 +246,8 @@ def challenge(
         gates=gates,
         holdout=rows.test,
         scores=scores,
+        intervals=sure,
+        ablation=without,
         backtest=back,
         slices=by_slice,
         importance=_importance(trainer, model),
@@ -330,24 +350,14 @@ def _worst(table: pl.DataFrame, metric: str, rival: str) -> dict[str, Any] | Non
     The metric is the gate's where slices have it, and log loss otherwise.
     """
     metric = metric if metric in SLICE_METRICS else "log_loss"
-    sign = -1.0 if metric in demands.HIGHER_IS_BETTER else 1.0
-    of = {
-        whose: table.filter(pl.col("has_enough_rows") & (pl.col("score") == whose))
-        for whose in (MODEL, rival)
-    }
-    judged = (
-        of[MODEL]
-        .join(of[rival], on=["key", "value"], suffix="_rival", validate="1:1")
-        .with_columns(worse_by=sign * (pl.col(metric) - pl.col(f"{metric}_rival")))
-        .sort("worse_by", descending=True)
-    )
+    judged = slice_losses(table, rival, MODEL, metric).drop_nulls("loss")
     if judged.is_empty():
         return None
     worst = judged.row(0, named=True)
     return {
         "slice": f"{worst['key']} = {worst['value']}",
         "rows": worst["rows"],
-        "worse_by": worst["worse_by"],
+        "worse_by": worst["loss"],
         "metric": metric,
         "slices": judged.height,
     }
@@ -359,15 +369,18 @@ def _ablated(
     rows: FoldRows,
     params: Any,
     features: Sequence[str],
-) -> dict[str, Any]:
-    """The metrics of the model without the columns that were declared; empty where none are."""
+) -> Ablation | None:
+    """The metrics of the model without the columns that were declared; None where none are."""
     left_out = [name for name in features if any(fnmatchcase(name, one) for one in plan.ablation)]
     if not left_out:
-        return {}
+        return None
     train, valid, test = (part.drop(left_out) for part in (rows.train, rows.valid, rows.test))
     fitted = guarded_fit(trainer, train, valid, params, plan.seed)
     scores = guarded_predict(trainer, fitted, test)
-    return {"without": left_out, "holdout": binary_metrics(test[trainer.label], scores)}
+    found = day_intervals(
+        test[plan.time_column], test[trainer.label], scores, MEASURES, seed=plan.seed
+    )
+    return Ablation(f"without {len(left_out)} columns", left_out, found)
 
 
 def _seconds_per_1000(trainer: Trainer[Any, Any], model: Any, frame: pl.DataFrame) -> float:

@@ -100,7 +100,8 @@ class Model(dg.Component, dg.Model, dg.Resolvable):
     Attributes:
         name: The model's name, which is its champion's asset.
         description: What it predicts, for whom.
-        limits: What it should not be used for, and what it does not know; for its card.
+        not_for: What it must not be used for; for its card.
+        limits: What it does not know and where it falls short; for its card.
         trainer: Dotted path of its trainer (`modeling.trainer.Trainer`).
         features: The daily feature table; one row per `key`.
         labels: The daily table that holds the label once it is known.
@@ -123,6 +124,7 @@ class Model(dg.Component, dg.Model, dg.Resolvable):
 
     name: str
     description: str
+    not_for: Sequence[str] = ()
     limits: Sequence[str] = ()
     trainer: str
     features: str

@@ -21,11 +21,12 @@ from analytics_platform.lake import FileStore, Lake, StoredFile
 from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.modeling import ModelVersion, champion, gates, registry
+from analytics_platform.modeling.card import Pictures
 from analytics_platform.modeling.challenge import Challenge, ChallengePlan, challenge
 from analytics_platform.modeling.experiments import log_experiment
 from analytics_platform.modeling.history import ModelHistory
 from analytics_platform.modeling.serving import service_of
-from analytics_platform.modeling.trainer import Trainer
+from analytics_platform.modeling.trainer import ExportsOnnx, Trainer
 from analytics_platform.release.provenance import code_version
 from analytics_platform.settings import get_settings
 
@@ -37,8 +38,8 @@ GATES = {
     "recent hold-out, by a paired bootstrap over its days.",
     gates.NO_SLICE_WORSE: "Protects a part of the rows from paying for the others: no slice of the "
     "hold-out is worse by more than declared.",
-    gates.CALIBRATED: "Protects those who read a probability as one: the expected calibration error "
-    "on the hold-out is within its bound.",
+    gates.CALIBRATED: "Protects those who read a probability as one: the expected calibration "
+    "error on the hold-out is within its bound.",
     gates.FAST_AND_SMALL: "Protects the evening's run: scoring time and size within their bounds.",
     gates.FEATURES_PRODUCED: "Protects against learning from a column that is no longer made.",
     gates.PARITY: "Protects against an artifact that is not what was evaluated: read back in a "
@@ -71,6 +72,9 @@ def build_challenger(
     checks = [
         dg.AssetCheckSpec(name, asset=spec.key, blocking=True, description=description)
         for name, description in GATES.items()
+        # Not every product serves single rows, nor does every trainer export.
+        if (name != gates.FEATURES_PARITY or declared.serving is not None)
+        and (name != gates.ONNX or isinstance(trainer, ExportsOnnx))
     ]
     config_type = _config_type(declared, trainer)
 
@@ -93,7 +97,7 @@ def build_challenger(
             )
             for one in history.trainings[declared.name]
         ]  # fmt: skip
-        made: tuple[ModelVersion, Challenge] | None = None
+        made: tuple[ModelVersion, Challenge, Pictures] | None = None
         for training in trainings:
             made = _train(context, lake.lake, declared, product, trainer, training)
         if made is None:
@@ -101,8 +105,8 @@ def build_challenger(
                 f"The release that is made again needs no version of {declared.name}.",
                 allow_retries=False,
             )
-        version, found = made
-        yield dg.MaterializeResult(asset_key=spec.key, metadata=_metadata(version, found))
+        version, found, pictures = made
+        yield dg.MaterializeResult(asset_key=spec.key, metadata=_metadata(version, pictures))
         for gate in found.gates:
             # A challenger that merely lost is no fault: it is recorded, and the champion stays.
             severity = (
@@ -153,7 +157,7 @@ def _train(
     product: ProductSpec,
     trainer: Trainer[Any, Any],
     config: Any,
-) -> tuple[ModelVersion, Challenge]:
+) -> tuple[ModelVersion, Challenge, Pictures]:
     """Train, measure and record one version."""
     params = _params(trainer, config.params)
     store = FileStore(get_settings().files_path)
@@ -208,15 +212,21 @@ def _train(
         snapshot_id=snapshot,
         run_id=context.run.run_id,
     )
-    version = _record(lake, declared, version, found, store)
+    pictures = pictures_of(found, trainer.label)
+    version = _record(lake, declared, version, found, pictures, store)
     log_experiment(version, say=context.log.warning)
     for gate in found.gates:
         context.log.info(gate.line())
-    return version, found
+    return version, found, pictures
 
 
 def _record(
-    lake: Lake, declared: Model, version: ModelVersion, found: Challenge, store: FileStore
+    lake: Lake,
+    declared: Model,
+    version: ModelVersion,
+    found: Challenge,
+    pictures: Pictures,
+    store: FileStore,
 ) -> ModelVersion:
     """Record a version with its card, which says its number.
 
@@ -226,8 +236,9 @@ def _record(
         before = registry.versions(con, version.product, version.model)
     number = version.version or max((one.version for one in before), default=0) + 1
     numbered = replace(version, version=number)
-    card = store.put(card_of(declared, numbered, found, before), f"{version.model}_{number}.html")
-    carded = replace(numbered, attachments={"card": _address(card), **version.attachments})
+    card = card_of(declared, numbered, found, pictures, before)
+    stored = store.put(card, f"{version.model}_{number}.html")
+    carded = replace(numbered, attachments={"card": _address(stored), **version.attachments})
     with lake.transaction(f"record {version.model} {number}") as transaction:
         taken = registry.record_version(transaction, carded)
     return replace(carded, version=taken)
@@ -323,7 +334,7 @@ def _plan(declared: Model, known_through: dt.date, seed: int) -> ChallengePlan:
     )
 
 
-def _metadata(version: ModelVersion, found: Challenge) -> dict[str, Any]:
+def _metadata(version: ModelVersion, pictures: Pictures) -> dict[str, Any]:
     """What the UI shows of a training."""
     refused = ", ".join(gate.name for gate in version.refused_by)
     baselines = {
@@ -350,7 +361,8 @@ def _metadata(version: ModelVersion, found: Challenge) -> dict[str, Any]:
             name: dg.MetadataValue.md(
                 f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})"
             )
-            for name, png in pictures_of(found).items()
+            for name, png in vars(pictures).items()
+            if png
         },
     }
 
