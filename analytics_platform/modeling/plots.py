@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
-WIDTH, HEIGHT = 520, 320
-SCALE = 1.5
+from analytics_platform.pictures import WIDTH, png, values
+
 CURVE_POINTS = 200
 MOST_FEATURES = 20
 COLORS = ["#1f5fa8", "#c4721a", "#3d8a4f"]
@@ -24,8 +22,8 @@ def calibration_plot(table: pl.DataFrame) -> bytes:
     import altair as alt
 
     most = max(table["mean_score"].max() or 0, table["observed_share"].max() or 0, 0.01)  # type: ignore[type-var]
-    diagonal = alt.Chart(_values(pl.DataFrame({"x": [0.0, most], "y": [0.0, most]})))
-    bins = alt.Chart(_values(table)).encode(
+    diagonal = alt.Chart(values(pl.DataFrame({"x": [0.0, most], "y": [0.0, most]})))
+    bins = alt.Chart(values(table)).encode(
         x=alt.X("mean_score:Q", title="mean predicted probability", axis=alt.Axis(format=".0%")),
         y=alt.Y("observed_share:Q", title="share that came true", axis=alt.Axis(format=".0%")),
     )
@@ -34,7 +32,7 @@ def calibration_plot(table: pl.DataFrame) -> bytes:
         + bins.mark_line(color="#1f5fa8")
         + bins.mark_point(color="#1f5fa8", filled=True, size=60)
     )
-    return _png(chart, "Calibration on the hold-out, ten bins of equal count")
+    return png(chart, "Calibration on the hold-out, ten bins of equal count")
 
 
 def roc_plot(label: pl.Series, scores: Mapping[str, pl.Series]) -> bytes:
@@ -50,7 +48,7 @@ def roc_plot(label: pl.Series, scores: Mapping[str, pl.Series]) -> bytes:
         _roc_points(label, score).with_columns(score=pl.lit(name)) for name, score in scores.items()
     )
     lines = (
-        alt.Chart(_values(curves))
+        alt.Chart(values(curves))
         .mark_line()
         .encode(
             x=alt.X("false_share:Q", title="share of the others flagged"),
@@ -66,11 +64,11 @@ def roc_plot(label: pl.Series, scores: Mapping[str, pl.Series]) -> bytes:
         )
     )
     chance = (
-        alt.Chart(_values(pl.DataFrame({"x": [0.0, 1.0], "y": [0.0, 1.0]})))
+        alt.Chart(values(pl.DataFrame({"x": [0.0, 1.0], "y": [0.0, 1.0]})))
         .mark_line(color="#9aa0a6", strokeDash=[4, 4])
         .encode(x="x:Q", y="y:Q")
     )
-    return _png(chance + lines, "ROC on the hold-out")
+    return png(chance + lines, "ROC on the hold-out")
 
 
 def importance_plot(importance: pl.DataFrame) -> bytes:
@@ -87,7 +85,7 @@ def importance_plot(importance: pl.DataFrame) -> bytes:
         .head(MOST_FEATURES)
     )
     chart = (
-        alt.Chart(_values(shares))
+        alt.Chart(values(shares))
         .mark_bar(color="#1f5fa8")
         .encode(
             # Whole per cents only: half ones would be labelled 1%, 1%, 2%, 2%.
@@ -99,7 +97,7 @@ def importance_plot(importance: pl.DataFrame) -> bytes:
             y=alt.Y("feature:N", title=None, sort="-x", axis=alt.Axis(labelLimit=320)),
         )
     )
-    return _png(chart, f"The {shares.height} most useful features", height=20 * shares.height)
+    return png(chart, f"The {shares.height} most useful features", height=20 * shares.height)
 
 
 def backtest_plot(folds: pl.DataFrame) -> bytes:
@@ -114,7 +112,7 @@ def backtest_plot(folds: pl.DataFrame) -> bytes:
     shown = folds.select("score", "roc_auc", "roc_auc_low", "roc_auc_high").with_columns(
         cutoff=folds["cutoff"].cast(pl.String)
     )
-    base = alt.Chart(_values(shown)).encode(
+    base = alt.Chart(values(shown)).encode(
         x=alt.X("cutoff:O", title="first day predicted", axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("score:N", sort=names),
         color=alt.Color(
@@ -129,7 +127,7 @@ def backtest_plot(folds: pl.DataFrame) -> bytes:
     chart = base.mark_rule(strokeWidth=2).encode(
         y=alt.Y("roc_auc_low:Q", title="ROC AUC", scale=scale), y2="roc_auc_high:Q"
     ) + base.mark_point(filled=True, size=70, opacity=1).encode(y=alt.Y("roc_auc:Q", scale=scale))
-    return _png(chart, "Backtest: trained anew for each cut-off, with intervals by day")
+    return png(chart, "Backtest: trained anew for each cut-off, with intervals by day")
 
 
 def slices_plot(slices: pl.DataFrame, score: str, metric: str = "roc_auc") -> bytes:
@@ -152,7 +150,7 @@ def slices_plot(slices: pl.DataFrame, score: str, metric: str = "roc_auc") -> by
     scale = alt.Scale(domain=domain, nice=True) if every.len() else alt.Scale(zero=False)
     for key in kept["key"].unique(maintain_order=True):
         rows = kept.filter(pl.col("key") == key)
-        base = alt.Chart(_values(rows)).encode(
+        base = alt.Chart(values(rows)).encode(
             y=alt.Y("value:N", title=key, sort=rows["value"].to_list()),
         )
         points = base.mark_point(filled=True, size=50, opacity=1, color="#1f5fa8").encode(
@@ -165,7 +163,8 @@ def slices_plot(slices: pl.DataFrame, score: str, metric: str = "roc_auc") -> by
             else points
         )
         panels.append(layers.properties(width=WIDTH, height=alt.Step(16)))
-    return _drawn(alt.vconcat(*panels, title=f"{metric.replace('_', ' ')} by slice, {score}"))
+    title = f"{metric.replace('_', ' ')} by slice, {score}"
+    return png(alt.vconcat(*panels), title, width=None)
 
 
 def score_plot(label: pl.Series, score: pl.Series, bins: int = 50) -> bytes:
@@ -190,7 +189,7 @@ def score_plot(label: pl.Series, score: pl.Series, bins: int = 50) -> bytes:
         )
     )
     chart = (
-        alt.Chart(_values(counted))
+        alt.Chart(values(counted))
         .mark_bar(binSpacing=0)
         .encode(
             x=alt.X("at:Q", title="predicted probability", axis=alt.Axis(format=".0%")),
@@ -204,7 +203,7 @@ def score_plot(label: pl.Series, score: pl.Series, bins: int = 50) -> bytes:
             ),
         )
     )
-    return _png(chart, "Distribution of the scores")
+    return png(chart, "Distribution of the scores")
 
 
 def _roc_points(label: pl.Series, score: pl.Series) -> pl.DataFrame:
@@ -223,24 +222,3 @@ def _roc_points(label: pl.Series, score: pl.Series) -> pl.DataFrame:
     step = max(1, corners.height // CURVE_POINTS)
     start = pl.DataFrame({"true_share": [0.0], "false_share": [0.0]})
     return pl.concat([start, corners.gather_every(step), corners.tail(1)])
-
-
-def _values(frame: pl.DataFrame) -> Any:
-    import altair as alt
-
-    return alt.Data(values=frame.to_dicts())
-
-
-def _png(chart: Any, title: str, height: int = HEIGHT) -> bytes:
-    return _drawn(chart.properties(width=WIDTH, height=height, title=title))
-
-
-def _drawn(chart: Any) -> bytes:
-    file = io.BytesIO()
-    (
-        chart.configure(background="white", padding=12)
-        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal")
-        .configure_title(fontSize=14, anchor="start")
-        .save(file, format="png", scale_factor=SCALE)
-    )
-    return file.getvalue()
