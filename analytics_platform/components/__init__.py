@@ -4,6 +4,7 @@ Belongs here: turning a declaration into assets, checks, jobs and sensors. Does 
 what those do.
 """
 
+from analytics_platform.components.control_chart import ControlChart
 from analytics_platform.components.dbt_models import DbtModels
 from analytics_platform.components.drift_monitor import DriftMonitor
 from analytics_platform.components.landing_source import LandingSource
@@ -17,6 +18,7 @@ from analytics_platform.components.product_spec import (
 )
 
 __all__ = [
+    "ControlChart",
     "DataProduct",
     "DbtModels",
     "DriftMonitor",

@@ -11,14 +11,24 @@ from analytics_platform.monitoring.spc.constants import ChartConstants, chart_co
 from analytics_platform.monitoring.spc.errors import BaselineError, SpcError
 from analytics_platform.monitoring.spc.judge import Judgement, judge
 from analytics_platform.monitoring.spc.limits import Excluded, Limits, estimate
+from analytics_platform.monitoring.spc.phases import (
+    Baseline,
+    Charted,
+    Frozen,
+    estimate_again,
+    run_chart,
+)
 from analytics_platform.monitoring.spc.rules import Rule, RuleSet, Signal, rules_of, signals
 from analytics_platform.monitoring.spc.run_length import RunLength, average_run_length
 
 __all__ = [
+    "Baseline",
     "BaselineError",
     "ChartConstants",
     "ChartSpec",
+    "Charted",
     "Excluded",
+    "Frozen",
     "Judgement",
     "Kind",
     "Limits",
@@ -32,7 +42,9 @@ __all__ = [
     "chart_constants",
     "checked_points",
     "estimate",
+    "estimate_again",
     "judge",
     "rules_of",
+    "run_chart",
     "signals",
 ]

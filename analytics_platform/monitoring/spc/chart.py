@@ -31,9 +31,9 @@ Kind = Literal[
     "cusum",
 ]
 """Single values with their moving range; means of subgroups with their range, or with their
-standard deviation; share or number of nonconforming items; number of nonconformities, or their rate;
-the same two where they vary by more than chance (Laney's p′ and u′); exponentially weighted moving
-average; tabular cumulative sum."""
+standard deviation; share or number of nonconforming items; number of nonconformities, or their
+rate; share and rate where they vary by more than chance (Laney's p' and u'); exponentially weighted
+moving average; tabular cumulative sum."""
 
 Seasonality = Literal["none", "weekly"]
 
@@ -60,8 +60,8 @@ class ChartSpec:
             too, and not only what the spread within them explains. With hundreds of values in a
             subgroup the latter is far too little, as it is for a plain p chart.
         width: Distance of the control limits from the centre line, in standard deviations.
-        least_departure: The smallest departure from the centre line that matters, in the unit of what
-            is charted: limits are never nearer, so that a process which hardly varies does not
+        least_departure: The smallest departure from the centre line that matters, in the unit of
+            what is charted: limits are never nearer, so that a process which hardly varies does not
             alarm on a trifle. Not for EWMA and CUSUM, whose points are no single departures.
         minimum_points: The fewest points that limits are estimated on.
         most_excluded: The largest share of the baseline that may be left out as outliers.
@@ -137,10 +137,10 @@ def checked_points(chart: ChartSpec, points: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         chart: The chart.
-        points: Columns `period`, `value` and, by kind, `n` and `spread`: p, np and Laney's p′ take
-            the number of nonconforming items and of items inspected; u and Laney's u′ the number of
-            nonconformities and of units; X̄–R and X̄–S the mean, the number of values, and their
-            range or standard deviation.
+        points: Columns `period`, `value` and, by kind, `n` and `spread`: p, np and Laney's p' take
+            the number of nonconforming items and of items inspected; u and Laney's u' the number of
+            nonconformities and of units; xbar-R and xbar-S the mean, the number of values, and
+            their range or standard deviation.
 
     Returns:
         Columns `period`, `value`, `n` and `spread`; the last two are 1 and 0 where the kind has

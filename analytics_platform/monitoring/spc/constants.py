@@ -1,8 +1,8 @@
 """The constants of control charts for normal data, computed rather than copied from a table.
 
 Formulas: Montgomery, *Introduction to Statistical Quality Control*, chapter 6 and Appendix VI. The
-moments of the range are integrals of its distribution, which Gauss and Legendre's rule gives to more
-digits than any table prints.
+moments of the range are integrals of its distribution, which Gauss and Legendre's rule gives to
+more digits than any table prints.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def d3(size: int) -> float:
 def _range_moments(size: int) -> tuple[float, float]:
     """Mean and mean square of the range: E[R] = ∫ P(R > r) dr and E[R²] = 2 ∫ r P(R > r) dr.
 
-    The range's distribution is n ∫ φ(x) (Φ(x + r) − Φ(x))ⁿ⁻¹ dx.
+    The range's distribution is n ∫ φ(x) (Φ(x + r) - Φ(x))ⁿ⁻¹ dx.
     """
     if not 2 <= size <= MOST_IN_A_RANGE:
         raise SpcError(

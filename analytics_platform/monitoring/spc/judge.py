@@ -60,7 +60,7 @@ class Judgement:
             is shown; null where missing), `centre`, `lower`, `upper`, `rules` (the codes of the
             patterns that this point completes), `is_out_of_control`.
         signals: A row per completed pattern: `panel`, `period` of the point that completes it, the
-            rule's `code` and full name (`rule`), `side` (1 above, −1 below, 0 neither), `value`,
+            rule's `code` and full name (`rule`), `side` (1 above, -1 below, 0 neither), `value`,
             and the periods that it `covers`.
     """
 

@@ -13,7 +13,6 @@ several sizes.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import math
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +32,7 @@ from analytics_platform.monitoring.spc.chart import (
     checked_points,
 )
 from analytics_platform.monitoring.spc.constants import c4, d2, d3
-from analytics_platform.monitoring.spc.errors import BaselineError, SpcError
+from analytics_platform.monitoring.spc.errors import BaselineError
 from analytics_platform.monitoring.spc.rules import Flags, Floats
 
 DAYS_OF_WEEK = 7
@@ -63,8 +62,8 @@ class Limits:
     Attributes:
         centre: The mean: of values, of the share of items, or of the rate by unit.
         sigma: Standard deviation of single values; 0 where the kind follows from its centre.
-        inflation: How much further points vary than the kind's model says, Laney's σ_z; 1 where the
-            kind does not ask.
+        inflation: How much further points vary than the kind's model says, Laney's sigma_z; 1 where
+            the kind does not ask.
         spread_inflation: The same for the panel of ranges or standard deviations.
         weekday: Monday's to Sunday's effect: added to values, to log odds of shares, to logs of
             rates. Empty without a season.
@@ -247,7 +246,7 @@ def _of_kept(series: Series, kept: Flags) -> Limits:
 
 
 def _inflation(z: Floats, kept: Flags) -> float:
-    """Laney's σ_z; 1 where the model gives no standard deviation to compare with."""
+    """Laney's sigma_z; 1 where the model gives no standard deviation to compare with."""
     return _by_moving_range(z, kept) if np.isfinite(z[kept]).all() and z[kept].any() else 1.0
 
 
@@ -342,17 +341,9 @@ def _require_enough(chart: ChartSpec, kept: int, points: int) -> None:
             f"Estimating the limits of a chart of kind {chart.kind}: {points - kept} of {points} "
             f"points lie beyond the limits, more than {chart.most_excluded:.0%}. The process was "
             "not in control: choose another baseline, or a kind that holds more variation (Laney's "
-            "p′ and u′, `between`, a weekly season)."
+            "p' and u', `between`, a weekly season)."
         )
 
 
 def _log_odds(share: float) -> float:
     return math.log(share / (1 - share))
-
-
-def window(points: pl.DataFrame, first: dt.date, last: dt.date) -> pl.DataFrame:
-    """The points of the days from `first` through `last`."""
-    return points.filter(pl.col("period").cast(pl.Date).is_between(first, last))
-
-
-__all__ = ["BaselineError", "Excluded", "Limits", "Series", "SpcError", "estimate", "window"]

@@ -1,4 +1,4 @@
-"""Which limits hold for which points: a baseline, then frozen limits until a declared rule or a person.
+"""Which limits hold for which points: a baseline, then frozen ones until they are estimated anew.
 
 Every point is judged against the limits in force at its time, so that what was said of it does not
 change when limits are estimated again. Belongs here: when limits begin to hold and on what they are
@@ -139,6 +139,27 @@ def run_chart(
         frozen.append(again)
         estimated.append(again)
     return Charted(_judged(chart, frame, frozen), tuple(frozen), tuple(estimated), tuple(notes))
+
+
+def estimate_again(
+    chart: ChartSpec, points: pl.DataFrame, first: str, last: str, reason: str
+) -> Frozen:
+    """Limits that a person asks for; they hold for the points after the days they are made of.
+
+    Args:
+        chart: The chart.
+        points: All its points.
+        first: The first day to estimate on, ISO.
+        last: The last day, included.
+        reason: The person's reason, which is kept.
+
+    Raises:
+        SpcError: If these days cannot give limits.
+    """
+    frame = checked_points(chart, points).with_columns(pl.col("period").cast(pl.Datetime("us")))
+    day = pl.col("period").cast(pl.Date).cast(pl.String)
+    window = frame.filter(pl.col("value").is_not_null(), day >= first, day <= last)
+    return Frozen(_after(window) if window.height else last, estimate(chart, window), reason)
 
 
 def _first_window(baseline: Baseline, there: pl.DataFrame) -> pl.DataFrame | None:

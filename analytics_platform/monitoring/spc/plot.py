@@ -124,12 +124,17 @@ def _panel(
         layers.append(
             red.mark_point(color=RED, filled=True, size=42, opacity=1).encode(x=period, y="value:Q")
         )
-        labelled = alt.Chart(values(_farthest(out)))
-        layers.append(
-            labelled.mark_text(color=RED, dy=-9, fontSize=11).encode(
-                x=period, y="value:Q", text="label:N"
-            )
-        )
+        labelled = _farthest(out)
+        for rows, away in (
+            (labelled.filter(pl.col("value") >= pl.col("centre")), -9),
+            (labelled.filter(pl.col("value") < pl.col("centre")), 14),
+        ):
+            if rows.height:
+                layers.append(
+                    alt.Chart(values(rows))
+                    .mark_text(color=RED, dy=away, fontSize=11)
+                    .encode(x=period, y="value:Q", text="label:N")
+                )
     return alt.layer(*layers).properties(width=WIDTH, height=height)
 
 
@@ -170,7 +175,7 @@ def _farthest(out: pl.DataFrame) -> pl.DataFrame:
         room = all(abs(row["at"] - other["at"]) >= LABEL_ROOM for other in taken)
         if room and len(taken) < MOST_LABELS:
             taken.append(row)
-    return pl.DataFrame(taken, schema=ordered.schema).select("period", "value", "label")
+    return pl.DataFrame(taken, schema=ordered.schema).select("period", "value", "centre", "label")
 
 
 def _iso(moment: Any) -> str:

@@ -33,7 +33,7 @@ class Rule:
         code: Short, as a picture has room for: WE2, N5.
         name: In full, as an alarm says it.
         points: How many consecutive points the pattern looks at.
-        side: Gives +1 and −1 for a pattern that has a side, 0 for one that has none.
+        side: Gives +1 and -1 for a pattern that has a side, 0 for one that has none.
         complete: Of an array `(…, points)` of consecutive points, in standard deviations, and a
             side: which windows hold the pattern, complete with its last point.
         covers: Of one such window and a side, which of its points make the pattern.
@@ -53,7 +53,7 @@ class Signal:
 
     Attributes:
         rule: The rule.
-        side: +1 above the centre line or rising, −1 below or falling, 0 where it has no side.
+        side: +1 above the centre line or rising, -1 below or falling, 0 where it has no side.
         index: The point that completes it.
         covers: All points that make it, in order.
     """
@@ -64,8 +64,8 @@ class Signal:
     covers: tuple[int, ...]
 
 
-def _beyond(count: int, of: int, sigmas: float) -> dict[str, Callable[[Floats, int], Flags]]:
-    """At least `count` of the last `of` points beyond a distance, all on one side, the last too.
+def _beyond(count: int, sigmas: float) -> dict[str, Callable[[Floats, int], Flags]]:
+    """At least `count` points of the window beyond a distance on one side, the last among them.
 
     A window in which the last point is not among them was complete before it.
     """
@@ -80,8 +80,8 @@ def _beyond(count: int, of: int, sigmas: float) -> dict[str, Callable[[Floats, i
 def _all(test: Callable[[Floats, int], Flags]) -> dict[str, Callable[[Floats, int], Flags]]:
     """Every point of the window passes a test."""
     return {
-        "complete": lambda window, side: test(window, side).all(axis=-1),
-        "covers": lambda window, side: np.ones(window.shape, dtype=np.bool_),
+        "complete": lambda window, side: np.asarray(test(window, side).all(axis=-1)),
+        "covers": lambda window, _: np.ones(window.shape, dtype=np.bool_),
     }
 
 
@@ -90,8 +90,10 @@ def _steps(
 ) -> dict[str, Callable[[Floats, int], Flags]]:
     """Every step from one point of the window to the next passes a test."""
     return {
-        "complete": lambda window, side: test(np.diff(window, axis=-1), side).all(axis=-1),
-        "covers": lambda window, side: np.ones(window.shape, dtype=np.bool_),
+        "complete": lambda window, side: np.asarray(
+            test(np.diff(window, axis=-1), side).all(axis=-1)
+        ),
+        "covers": lambda window, _: np.ones(window.shape, dtype=np.bool_),
     }
 
 
@@ -116,7 +118,7 @@ def beyond_limits(width: float = 3.0, code: str = "LIMIT", named: str = "") -> R
         if code == "LIMIT"
         else f"one point beyond {width:g} sigma"
     )
-    return Rule(code, f"{named}: {name}" if named else name, 1, BOTH, **_beyond(1, 1, width))
+    return Rule(code, f"{named}: {name}" if named else name, 1, BOTH, **_beyond(1, width))
 
 
 def western_electric(width: float = 3.0) -> tuple[Rule, ...]:
@@ -132,14 +134,14 @@ def western_electric(width: float = 3.0) -> tuple[Rule, ...]:
             "Western Electric 2: two of three points beyond 2 sigma, on one side",
             3,
             BOTH,
-            **_beyond(2, 3, 2.0),
+            **_beyond(2, 2.0),
         ),
         Rule(
             "WE3",
             "Western Electric 3: four of five points beyond 1 sigma, on one side",
             5,
             BOTH,
-            **_beyond(4, 5, 1.0),
+            **_beyond(4, 1.0),
         ),
         Rule(
             "WE4",
@@ -185,28 +187,28 @@ def nelson(width: float = 3.0) -> tuple[Rule, ...]:
             "Nelson 5: two of three points beyond 2 sigma, on one side",
             3,
             BOTH,
-            **_beyond(2, 3, 2.0),
+            **_beyond(2, 2.0),
         ),
         Rule(
             "N6",
             "Nelson 6: four of five points beyond 1 sigma, on one side",
             5,
             BOTH,
-            **_beyond(4, 5, 1.0),
+            **_beyond(4, 1.0),
         ),
         Rule(
             "N7",
             "Nelson 7: fifteen points in a row within 1 sigma",
             15,
             NEITHER,
-            **_all(lambda window, side: np.abs(window) < 1),
+            **_all(lambda window, _: np.abs(window) < 1),
         ),
         Rule(
             "N8",
             "Nelson 8: eight points in a row beyond 1 sigma, on either side",
             8,
             NEITHER,
-            **_all(lambda window, side: np.abs(window) > 1),
+            **_all(lambda window, _: np.abs(window) > 1),
         ),
     )
 

@@ -64,7 +64,7 @@ def average_run_length(
             )
         points = generator.standard_normal((running.size, STEP)) + shift
         signalled = watch.look(points, gone)
-        over = signalled.any(axis=1)
+        over = np.asarray(signalled.any(axis=1))
         length[running[over]] = gone + 1 + signalled[over].argmax(axis=1)
         running = running[~over]
         watch.keep(~over)

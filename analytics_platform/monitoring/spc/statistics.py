@@ -12,7 +12,7 @@ from analytics_platform.monitoring.spc.rules import Floats
 
 
 def ewma(values: Floats, weight: float, start: Floats | float = 0.0) -> Floats:
-    """z_i = λ x_i + (1 − λ) z_{i−1}.
+    """z_i = λ x_i + (1 - λ) z_{i-1}.
 
     Args:
         values: Values, in order along the last axis.
@@ -42,7 +42,7 @@ def ewma_factor(weight: float, points: int, *, steady: bool = False, after: int 
 
 
 def cusum(values: Floats, reference: float, start: Floats | float = 0.0) -> Floats:
-    """C_i = max(0, x_i − K + C_{i−1}), the upward sum; the downward one is that of −x.
+    """C_i = max(0, x_i - K + C_{i-1}), the upward sum; the downward one is that of -x.
 
     Args:
         values: Distances from the target, in order along the last axis.
