@@ -262,6 +262,8 @@ def _windows(rule: Rule, z: Floats) -> Floats:
     part in no comparison.
     """
     before = np.full((*z.shape[:-1], rule.points - 1), np.nan)
+    if not z.shape[-1]:
+        return np.empty((*z.shape, rule.points))
     padded = np.concatenate([before, z], axis=-1)
     return np.lib.stride_tricks.sliding_window_view(padded, rule.points, axis=-1)
 
