@@ -107,7 +107,8 @@ def judge(chart: ChartSpec, limits: Limits, points: pl.DataFrame) -> Judgement:
     """
     frame = checked_points(chart, points)
     series = Series(chart, frame)
-    periods = [_moment(period) for period in series.periods]
+    there = frame.filter(pl.col("value").is_not_null())
+    periods = there["period"].cast(pl.Datetime("us")).to_list()
     judged: list[pl.DataFrame] = []
     found: list[dict[str, object]] = []
     for panel in _panels(chart, limits, series):
@@ -274,8 +275,3 @@ def _require_variation(chart: ChartSpec, limits: Limits) -> None:
             f"standard deviation of {limits.sigma:g} around {limits.centre:g}. Chart a constant "
             "as `individuals`, where any departure is a signal."
         )
-
-
-def _moment(period: object) -> object:
-    """A date as its first moment, as the judged frame has it."""
-    return pl.Series([period]).cast(pl.Datetime("us")).item()

@@ -312,6 +312,7 @@ def _beyond(series: Series, limits: Limits, kept: Flags) -> dict[int, str]:
     beyond: dict[int, str] = {}
     for index in np.flatnonzero(kept & (np.abs(z) > width)).tolist():
         low, high = centre[index] - width * sigma[index], centre[index] + width * sigma[index]
+        low = max(low, 0.0) if series.chart.kind in SHARES | RATES else low
         beyond[index] = (
             f"{series.values[index]:.6g} is beyond the baseline's own limits, {low:.6g} to "
             f"{high:.6g}"
@@ -329,19 +330,19 @@ def _beyond(series: Series, limits: Limits, kept: Flags) -> dict[int, str]:
 
 
 def _require_enough(chart: ChartSpec, kept: int, points: int) -> None:
-    if kept < chart.minimum_points:
-        without = f" after {points - kept} outliers were left out" if kept < points else ""
-        raise BaselineError(
-            f"Estimating the limits of a chart of kind {chart.kind}: expected at least "
-            f"{chart.minimum_points} points in the baseline, found {kept}{without}. Wait for more, "
-            "or declare a longer baseline."
-        )
     if points - kept > chart.most_excluded * points:
         raise BaselineError(
             f"Estimating the limits of a chart of kind {chart.kind}: {points - kept} of {points} "
             f"points lie beyond the limits, more than {chart.most_excluded:.0%}. The process was "
             "not in control: choose another baseline, or a kind that holds more variation (Laney's "
             "p' and u', `between`, a weekly season)."
+        )
+    if kept < chart.minimum_points:
+        without = f" after {points - kept} outliers were left out" if kept < points else ""
+        raise BaselineError(
+            f"Estimating the limits of a chart of kind {chart.kind}: expected at least "
+            f"{chart.minimum_points} points in the baseline, found {kept}{without}. Wait for more, "
+            "or declare a longer baseline."
         )
 
 

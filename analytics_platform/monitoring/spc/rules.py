@@ -113,11 +113,8 @@ def beyond_limits(width: float = 3.0, code: str = "LIMIT", named: str = "") -> R
         code: The rule's short name.
         named: Whose rule it is; it stands before the name.
     """
-    name = (
-        f"one point beyond the {width:g}-sigma limits"
-        if code == "LIMIT"
-        else f"one point beyond {width:g} sigma"
-    )
+    limits = code == "LIMIT"
+    name = "one point beyond the control limits" if limits else f"one point beyond {width:g} sigma"
     return Rule(code, f"{named}: {name}" if named else name, 1, BOTH, **_beyond(1, width))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,16 +56,16 @@ def naive(code: str, z: list[float]) -> set[int]:
                 s * z[i] > limit and sum(s * x > limit for x in last(n)) >= k for s in (1, -1)
             )
 
-        def full(n: int) -> bool:
-            return len(last(n)) == n  # noqa: B023 - called at once
+        def full(n: int, i: int = i) -> bool:
+            return i + 1 >= n
 
-        steps6 = [b - a for a, b in zip(last(6), last(6)[1:], strict=False)]
-        steps14 = [b - a for a, b in zip(last(14), last(14)[1:], strict=False)]
+        steps6 = [b - a for a, b in itertools.pairwise(last(6))]
+        steps14 = [b - a for a, b in itertools.pairwise(last(14))]
         holds = {
             "N1": abs(z[i]) > 3,
             "N2": full(9) and (all(x > 0 for x in last(9)) or all(x < 0 for x in last(9))),
             "N3": full(6) and (all(s > 0 for s in steps6) or all(s < 0 for s in steps6)),
-            "N4": full(14) and all(a * b < 0 for a, b in zip(steps14, steps14[1:], strict=False)),
+            "N4": full(14) and all(a * b < 0 for a, b in itertools.pairwise(steps14)),
             "N5": many(3, 2, 2),
             "N6": many(5, 4, 1),
             "N7": full(15) and all(abs(x) < 1 for x in last(15)),

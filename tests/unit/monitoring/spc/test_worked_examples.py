@@ -99,8 +99,8 @@ def test_montgomery_ewma() -> None:
     chart = ChartSpec("ewma", ewma_weight=0.1, width=2.7)
     judged = judge(chart, Limits(centre=10.0, sigma=1.0), series(MONTGOMERY_9_1)).points
 
-    # Example 9.2: z1 = 9.945 and z2 = 9.7495; limits 10.27 and 9.73, then 10.36 and 9.64, and in the
-    # end 10.62 and 9.38. The last two points are beyond the upper limit.
+    # Example 9.2: z1 = 9.945 and z2 = 9.7495; limits 10.27 and 9.73, then 10.36 and 9.64, and
+    # in the end 10.62 and 9.38. The last two points are beyond the upper limit.
     assert [round(value, 4) for value in judged["value"][:2]] == [9.945, 9.7495]
     assert [round(value, 2) for value in judged["upper"][:2]] == [10.27, 10.36]
     assert [round(value, 2) for value in judged["lower"][:2]] == [9.73, 9.64]
