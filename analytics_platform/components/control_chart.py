@@ -167,7 +167,7 @@ class ControlChart(dg.Component, dg.Model, dg.Resolvable):
             SpcError: If a chart is declared wrongly; names it.
         """
         product = product_of(context.path)
-        charts = _charts(self)
+        charts = checked_charts(self)
         return dg.Definitions(assets=[_build_asset(self, product, charts)])
 
 
@@ -191,8 +191,15 @@ class ChartConfig(dg.Config):
 
 
 @dataclass(frozen=True)
-class _Chart:
-    """A declared chart, checked."""
+class CheckedChart:
+    """A declared chart, checked.
+
+    Attributes:
+        declared: The declaration.
+        spec: The chart.
+        baseline: Its baseline.
+        declaration: A hash of what its limits follow from.
+    """
 
     declared: DeclaredChart
     spec: ChartSpec
@@ -201,10 +208,12 @@ class _Chart:
 
     @property
     def name(self) -> str:
+        """The chart's name."""
         return self.declared.name
 
     @property
     def says(self) -> str:
+        """How it is charted, in words."""
         declared, baseline = self.declared, self.baseline
         rules = declared.rules if isinstance(declared.rules, str) else ", ".join(declared.rules)
         parts = [
@@ -227,7 +236,7 @@ class _Chart:
 class _Drawn:
     """A chart after a run: what was judged, or why nothing was."""
 
-    chart: _Chart
+    chart: CheckedChart
     charted: Charted | None
     had_limits: bool
     problem: str = ""
@@ -254,7 +263,7 @@ class _Drawn:
 class _Alarm:
     """A signal that fails the check."""
 
-    chart: _Chart
+    chart: CheckedChart
     row: Mapping[str, Any]
 
     def __str__(self) -> str:
@@ -266,7 +275,12 @@ class _Alarm:
         )
 
 
-def _charts(declared: ControlChart) -> list[_Chart]:
+def checked_charts(declared: ControlChart) -> list[CheckedChart]:
+    """The charts of a declaration, checked.
+
+    Raises:
+        SpcError: If one is declared wrongly; names it.
+    """
     names = [chart.name for chart in declared.charts]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
@@ -274,7 +288,7 @@ def _charts(declared: ControlChart) -> list[_Chart]:
             f"Declaring {declared.name}: expected charts with names of their own, found "
             f"{', '.join(twice) + ' twice' if twice else 'no chart'}."
         )
-    found: list[_Chart] = []
+    found: list[CheckedChart] = []
     for chart in declared.charts:
         try:
             found.append(_chart(declared, chart))
@@ -283,7 +297,7 @@ def _charts(declared: ControlChart) -> list[_Chart]:
     return found
 
 
-def _chart(declared: ControlChart, chart: DeclaredChart) -> _Chart:
+def _chart(declared: ControlChart, chart: DeclaredChart) -> CheckedChart:
     metrics = {
         "sql": chart.sql,
         "receipt": chart.receipt.model_dump() if chart.receipt else None,
@@ -307,7 +321,7 @@ def _chart(declared: ControlChart, chart: DeclaredChart) -> _Chart:
     # What limits follow from. Rules may be changed without moving them.
     follows = {name: shared[name] for name in _LIMITS_FOLLOW_FROM} | given | stated.model_dump()
     declaration = hashlib.sha256(json.dumps(follows, sort_keys=True).encode()).hexdigest()[:16]
-    return _Chart(chart, ChartSpec(**shared), baseline, declaration)
+    return CheckedChart(chart, ChartSpec(**shared), baseline, declaration)
 
 
 _LIMITS_FOLLOW_FROM = (
@@ -321,7 +335,7 @@ _LIMITS_FOLLOW_FROM = (
 
 
 def _build_asset(
-    declared: ControlChart, product: ProductSpec, charts: Sequence[_Chart]
+    declared: ControlChart, product: ProductSpec, charts: Sequence[CheckedChart]
 ) -> dg.AssetsDefinition:
     blocks = declared.action == "block"
     listed = "\n".join(
@@ -441,7 +455,9 @@ def _build_asset(
     return of_data
 
 
-def _require_known(declared: ControlChart, charts: Sequence[_Chart], config: ChartConfig) -> None:
+def _require_known(
+    declared: ControlChart, charts: Sequence[CheckedChart], config: ChartConfig
+) -> None:
     """Refuse a request that names no chart, no days or no reason."""
     asked = [*config.reestimate, *config.acknowledge]
     unknown = sorted(set(asked) - {chart.name for chart in charts})
@@ -463,7 +479,7 @@ def _draw(
     context: dg.AssetExecutionContext,
     lake: Lake,
     product: ProductSpec,
-    chart: _Chart,
+    chart: CheckedChart,
     known: Sequence[tuple[str, Frozen]],
     config: ChartConfig,
 ) -> _Drawn:
