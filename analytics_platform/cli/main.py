@@ -14,6 +14,7 @@ from rich.table import Table
 from analytics_platform.cli import environments, model, new, quarantine, reading, release
 from analytics_platform.cli.arrivals import arrivals
 from analytics_platform.cli.predict import predict
+from analytics_platform.cli.receipts import receipts
 from analytics_platform.cli.reproduce import reproduce
 from analytics_platform.cli.terminal import Product, console, fail
 from analytics_platform.settings import Environment, get_settings
@@ -29,6 +30,7 @@ app.add_typer(new.app, name="new")
 app.add_typer(quarantine.app, name="quarantine")
 app.command()(arrivals)
 app.command()(predict)
+app.command()(receipts)
 app.command()(reading.sql)
 app.command()(environments.clone)
 app.command()(environments.diff)

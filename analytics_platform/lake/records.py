@@ -1,8 +1,9 @@
 """What the lake remembers of itself: which partitions were written, which checks held on them.
 
 The evidence lies beside the data it speaks of, because Dagster's event log may be pruned, or be a
-temporary one where `DAGSTER_HOME` is not set. Belongs here: the `ops` tables of writes and checks
-and their shapes. Does not belong here: the gate that judges them.
+temporary one where `DAGSTER_HOME` is not set. Belongs here: the `ops` tables of writes, checks
+and receipts and their shapes. Does not belong here: the gate that judges them, and how a cost is
+measured (`monitoring.receipts`).
 """
 
 from __future__ import annotations
@@ -92,6 +93,67 @@ class FileRecord:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Receipt:
+    """What one materialisation of an asset cost.
+
+    Attributes:
+        product: The product's name.
+        asset: The asset's name.
+        partition: The first partition it made, or `WHOLE`.
+        partitions: How many it made; 1 for an asset without any.
+        run_id: Dagster's run.
+        wall_seconds: Time from the step's start to its end. A step that makes several assets
+            divides it among them (`monitoring.receipts.divide`), so the sum is the step's.
+        cpu_seconds: CPU time, user and system, of the process and of its ended children, divided
+            in the same way.
+        peak_memory_bytes: The most resident memory that the process had while the step ran; the
+            whole process, so the same for all assets of a step.
+        rows_in: Rows of its direct upstreams that stand for the partitions it read; None where one
+            is not known.
+        rows_out: Rows of the partitions it wrote; None where not counted.
+        bytes_in: Bytes of the files those rows lie in, by share of rows; None where not known.
+        bytes_out: Bytes of the files that it wrote.
+        succeeded: Whether it was made and none of its blocking checks failed.
+        started_at: When the step began, in UTC without a zone.
+    """
+
+    product: str
+    asset: str
+    partition: str
+    partitions: int
+    run_id: str
+    wall_seconds: float
+    cpu_seconds: float
+    peak_memory_bytes: int
+    rows_in: int | None
+    rows_out: int | None
+    bytes_in: int | None
+    bytes_out: int | None
+    succeeded: bool
+    started_at: dt.datetime
+
+
+RECEIPTS = "receipts"
+RECEIPT_SCHEMA = pl.Schema(
+    {
+        "product": pl.String,
+        "asset": pl.String,
+        "partition": pl.String,
+        "partitions": pl.Int64,
+        "run_id": pl.String,
+        "wall_seconds": pl.Float64,
+        "cpu_seconds": pl.Float64,
+        "peak_memory_bytes": pl.Int64,
+        "rows_in": pl.Int64,
+        "rows_out": pl.Int64,
+        "bytes_in": pl.Int64,
+        "bytes_out": pl.Int64,
+        "succeeded": pl.Boolean,
+        "started_at": pl.Datetime("us"),
+    }
+)
+
 TABLES = {
     "writes": """
         product VARCHAR, asset VARCHAR, "partition" VARCHAR, snapshot_id BIGINT, run_id VARCHAR,
@@ -117,6 +179,11 @@ TABLES = {
     "files": """
         product VARCHAR, asset VARCHAR, "partition" VARCHAR, name VARCHAR, sha256 VARCHAR,
         size_bytes BIGINT, snapshot_id BIGINT, recorded_at TIMESTAMP""",
+    RECEIPTS: """
+        product VARCHAR, asset VARCHAR, "partition" VARCHAR, partitions BIGINT, run_id VARCHAR,
+        wall_seconds DOUBLE, cpu_seconds DOUBLE, peak_memory_bytes BIGINT, rows_in BIGINT,
+        rows_out BIGINT, bytes_in BIGINT, bytes_out BIGINT, succeeded BOOLEAN,
+        started_at TIMESTAMP""",
 }
 
 
@@ -127,6 +194,21 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
     for name, columns in TABLES.items():
         con.execute(f"CREATE TABLE IF NOT EXISTS lake.ops.{name} ({columns})")
     con.execute("COMMIT")
+
+
+def ensure_table(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Make one of the `ops` tables where a lake from before it has none, inside a transaction."""
+    con.execute(f"CREATE TABLE IF NOT EXISTS lake.ops.{name} ({TABLES[name]})")
+
+
+def has_table(con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether a lake has one of the `ops` tables; those that came later are made when written."""
+    found = con.execute(
+        "SELECT 1 FROM duckdb_tables() "
+        "WHERE database_name = 'lake' AND schema_name = 'ops' AND table_name = ?",
+        [name],
+    ).fetchone()
+    return found is not None
 
 
 def now() -> dt.datetime:
@@ -225,6 +307,36 @@ def forget_files(
             }
         ],
     )
+
+
+def insert_receipts(con: duckdb.DuckDBPyConnection, receipts: Sequence[Receipt]) -> None:
+    """Append receipts, inside a transaction; the table is made where the lake has none yet."""
+    ensure_table(con, RECEIPTS)
+    insert(con, RECEIPTS, [asdict(receipt) for receipt in receipts])
+
+
+def receipts(
+    con: duckdb.DuckDBPyConnection, product: str, asset: str | None = None
+) -> pl.DataFrame:
+    """The receipts of a product's assets, the oldest first; none in a lake from before them.
+
+    Args:
+        con: A connection to the lake.
+        product: The product.
+        asset: Only this asset's.
+
+    Returns:
+        One row per receipt; columns of `RECEIPT_SCHEMA`.
+    """
+    if not has_table(con, RECEIPTS):
+        return pl.DataFrame(schema=RECEIPT_SCHEMA)
+    return con.execute(
+        f"""
+        SELECT {", ".join(f'"{name}"' for name in RECEIPT_SCHEMA)} FROM lake.ops.{RECEIPTS}
+        WHERE product = ? AND asset = coalesce(?, asset) ORDER BY started_at, asset
+        """,
+        [product, asset],
+    ).pl()
 
 
 def latest_writes(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:

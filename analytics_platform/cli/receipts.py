@@ -1,0 +1,87 @@
+"""`ap receipts`: what materialisations cost, for people and for programs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from analytics_platform.cli.terminal import Product, console, fail
+from analytics_platform.settings import get_settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SHOWN = 40
+Format = Literal["table", "csv", "json"]
+
+
+def receipts(
+    product: Product,
+    asset: Annotated[
+        str | None,
+        typer.Option(help="This asset's whole history; the newest of each unless given."),
+    ] = None,
+    output_format: Annotated[
+        Format, typer.Option("--format", "-f", help="csv and json give every column.")
+    ] = "table",
+) -> None:
+    """Say what making each asset cost: seconds, CPU, peak memory, rows and bytes in and out."""
+    from analytics_platform.cli.products import UnknownProductError, find_product
+
+    try:
+        find_product(product)
+    except UnknownProductError as error:
+        raise fail(str(error)) from error
+    from analytics_platform.lake import Lake, records
+
+    with Lake.from_settings(get_settings()).reader() as con:
+        found = records.receipts(con, product, asset)
+    if asset is None:
+        found = found.group_by("asset", maintain_order=True).last().select(found.columns)
+    elif found.is_empty():
+        raise fail(
+            f"{product} has no receipt of {asset!r}. `ap receipts {product}` lists the assets that "
+            "have one."
+        )
+    found = found.sort("started_at", "asset", descending=[True, False])
+    if output_format == "csv":
+        sys.stdout.write(found.write_csv())
+    elif output_format == "json":
+        sys.stdout.write(found.write_json() + "\n")
+    else:
+        _print(found)
+
+
+def _print(found: pl.DataFrame) -> None:
+    from rich.table import Table
+
+    table = Table("asset", box=None, pad_edge=False)
+    for title in ("partitions", "s", "CPU s", "peak MB", "rows in", "rows out", "kB in", "kB out"):
+        table.add_column(title, justify="right")
+    table.add_column("started (UTC)")
+    for row in found.head(SHOWN).iter_rows(named=True):
+        span = row["partition"]
+        if row["partitions"] > 1:
+            span += f" +{row['partitions'] - 1}"
+        table.add_row(
+            row["asset"] + ("" if row["succeeded"] else " [red]✗[/red]"),
+            span,
+            f"{row['wall_seconds']:.2f}",
+            f"{row['cpu_seconds']:.2f}",
+            f"{row['peak_memory_bytes'] / 1e6:,.0f}",
+            _count(row["rows_in"]),
+            _count(row["rows_out"]),
+            _count(row["bytes_in"], 1e3),
+            _count(row["bytes_out"], 1e3),
+            f"{row['started_at']:%Y-%m-%d %H:%M:%S}",
+        )
+    console.print(table)
+    more = found.height - SHOWN
+    said = f"{found.height:,} receipts" + (f", the newest {SHOWN} shown" if more > 0 else "")
+    console.print(said, highlight=False)
+
+
+def _count(number: int | None, unit: float = 1) -> str:
+    return "" if number is None else f"{number / unit:,.0f}"
