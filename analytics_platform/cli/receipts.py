@@ -51,31 +51,29 @@ def receipts(
     elif output_format == "json":
         sys.stdout.write(found.write_json() + "\n")
     else:
-        _print(found)
+        _print(found, "asset" if asset is None else "started (UTC)")
 
 
-def _print(found: pl.DataFrame) -> None:
+def _print(found: pl.DataFrame, first: str) -> None:
     from rich.table import Table
 
-    table = Table("asset", box=None, pad_edge=False)
-    for title in ("partitions", "s", "CPU s", "peak MB", "rows in", "rows out", "kB in", "kB out"):
-        table.add_column(title, justify="right")
-    table.add_column("started (UTC)")
+    table = Table(first, box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for title in ("partitions", "s", "CPU s", "peak MB", "rows in", "rows out"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in found.head(SHOWN).iter_rows(named=True):
         span = row["partition"]
         if row["partitions"] > 1:
             span += f" +{row['partitions'] - 1}"
+        named = row["asset"] if first == "asset" else f"{row['started_at']:%Y-%m-%d %H:%M:%S}"
         table.add_row(
-            row["asset"] + ("" if row["succeeded"] else " [red]✗[/red]"),
+            named + ("" if row["succeeded"] else " [red]✗[/red]"),
             span,
             f"{row['wall_seconds']:.2f}",
             f"{row['cpu_seconds']:.2f}",
             f"{row['peak_memory_bytes'] / 1e6:,.0f}",
             _count(row["rows_in"]),
             _count(row["rows_out"]),
-            _count(row["bytes_in"], 1e3),
-            _count(row["bytes_out"], 1e3),
-            f"{row['started_at']:%Y-%m-%d %H:%M:%S}",
         )
     console.print(table)
     more = found.height - SHOWN
@@ -83,5 +81,5 @@ def _print(found: pl.DataFrame) -> None:
     console.print(said, highlight=False)
 
 
-def _count(number: int | None, unit: float = 1) -> str:
-    return "" if number is None else f"{number / unit:,.0f}"
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"

@@ -38,8 +38,8 @@ class ReceiptResource(dg.ConfigurableResource):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Hear of the run's steps from here on."""
-        if context.instance is not None and context.run_id is not None:
-            context.instance.add_event_listener(context.run_id, self._hear)
+        if context.instance is not None and context.run is not None:
+            context.instance.add_event_listener(context.run.run_id, self._hear)
 
     def _hear(self, entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
