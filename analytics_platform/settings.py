@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +43,14 @@ class Settings(BaseSettings):
         mlflow_tracking_uri: Where trainings are logged beside the lake, such as
             `http://tracking:5000` or `sqlite:////var/lib/mlflow.db`; nowhere unless set. Needs the
             extra `mlflow`.
+        alert_urls: Where alerts go: apprise URLs, parted by commas or spaces. They hold secrets,
+            so nothing shows them. Without any, alerts are kept and shown by `ap alerts list`.
+        alert_repeat_hours: How long an open alert is not said again.
+        alert_interval_seconds: The least time between two looks of the alerter.
+        alert_heartbeat_url: What hears that the alerter is alive: an http(s) address, which is
+            fetched, such as that of a dead man's switch; or an apprise URL, which gets a message.
+        alert_heartbeat_hours: How often it hears of it.
+        ui_url: The address of the Dagster UI, for links in alerts.
     """
 
     model_config = SettingsConfigDict(env_prefix="AP_", frozen=True, extra="ignore")
@@ -58,6 +66,12 @@ class Settings(BaseSettings):
     model_history: Path | None = None
     retention_days: float = Field(default=7.0, ge=0)
     mlflow_tracking_uri: str | None = None
+    alert_urls: SecretStr = SecretStr("")
+    alert_repeat_hours: float = Field(default=24.0, gt=0)
+    alert_interval_seconds: int = Field(default=60, ge=5)
+    alert_heartbeat_url: SecretStr | None = None
+    alert_heartbeat_hours: float = Field(default=24.0, gt=0)
+    ui_url: str = "http://127.0.0.1:3000"
 
     @property
     def root(self) -> Path:

@@ -11,7 +11,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from analytics_platform.cli import environments, model, new, quarantine, reading, release
+from analytics_platform.cli import (
+    alerts,
+    environments,
+    model,
+    new,
+    quarantine,
+    reading,
+    release,
+)
 from analytics_platform.cli.arrivals import arrivals
 from analytics_platform.cli.predict import predict
 from analytics_platform.cli.receipts import receipts
@@ -28,6 +36,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(model.app, name="model")
 app.add_typer(new.app, name="new")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(alerts.app, name="alerts")
 app.command()(arrivals)
 app.command()(predict)
 app.command()(receipts)

@@ -25,6 +25,7 @@ from analytics_platform.cli.instance import (
     prepare_dagster_home,
 )
 from analytics_platform.cli.products import UnknownProductError, find_product
+from analytics_platform.components.alerts import tell
 from analytics_platform.components.landing_source import replay_config
 from analytics_platform.components.product import job_name, run_tags
 from analytics_platform.components.state import look_at, nodes_of, product_state, sources_of
@@ -98,10 +99,28 @@ def run_product(product: str, console: Console) -> bool:
             stages.append(stage)
             if not stage.succeeded:
                 failed.add(planned.fingerprint)
+        _tell_alerts(lake, instance, repository, console)
     if len(stages) == 1:
         console.print(f"Nothing new for {product}: no file waits and no table is behind.")
     print_summary(product, console, stages)
     return all(stage.succeeded for stage in stages)
+
+
+def _tell_alerts(
+    lake: Lake, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, console: Console
+) -> None:
+    """Tell what there is to tell, where alerts go anywhere: there may be no daemon that does."""
+    if not get_settings().alert_urls.get_secret_value():
+        return
+    try:
+        with console.status("Telling alerts …"):
+            report = tell(lake, instance, repository)
+    except Exception as error:
+        # What was run stays run, whatever becomes of the news of it.
+        console.print(f"Alerts were not told: {error}", style="yellow", markup=False)
+        return
+    style = "yellow" if report.errors else None
+    console.print(f"Alerts: {report.text()}", style=style, markup=False, highlight=False)
 
 
 def _may_settle(found: Look) -> bool:

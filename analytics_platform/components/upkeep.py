@@ -12,8 +12,9 @@ from typing import Any
 import dagster as dg
 
 from analytics_platform.environments import environments_beside, keep_up, missing_files
-from analytics_platform.lake import FileStore, Lake
+from analytics_platform.lake import CheckRecord, FileStore, Lake
 from analytics_platform.lake.io_manager import LakeResource
+from analytics_platform.lake.records import WHOLE
 from analytics_platform.release import ReleaseLog, products_with_releases
 from analytics_platform.settings import get_settings
 
@@ -58,11 +59,17 @@ def upkeep_definitions() -> dg.Definitions:
             metadata={**asdict(freed), "runs": runs, "retention_days": settings.retention_days},
         )
         missing = missing_files(lake.lake, store)
+        told = {"missing": len(missing), "first_missing": "\n".join(missing[:20])}
+        with lake.lake.transaction("record what upkeep found") as transaction:
+            # Among the checks of products, where alerts look.
+            product, asset = KEY.path
+            detail = told if missing else {}
+            found = CheckRecord(
+                product, asset, NOTHING_LOST, WHOLE, not missing, False, context.run.run_id, detail
+            )
+            transaction.record_checks([found], transaction.snapshot_id - 1)
         yield dg.AssetCheckResult(
-            asset_key=KEY,
-            check_name=NOTHING_LOST,
-            passed=not missing,
-            metadata={"missing": len(missing), "first_missing": "\n".join(missing[:20])},
+            asset_key=KEY, check_name=NOTHING_LOST, passed=not missing, metadata=told
         )
 
     job = dg.define_asset_job(

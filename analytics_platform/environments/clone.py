@@ -15,8 +15,9 @@ from pathlib import Path
 
 from analytics_platform.lake import Lake, LakeError
 from analytics_platform.lake.catalog import copy_catalog
+from analytics_platform.lake.files import replace_text
 from analytics_platform.lake.turn import Turn
-from analytics_platform.release.log import HEAD, now, products_with_releases, replace_text
+from analytics_platform.release.log import HEAD, now, products_with_releases
 
 ORIGIN = "origin.json"
 

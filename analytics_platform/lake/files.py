@@ -195,6 +195,23 @@ def ui_path(sha256: str, name: str) -> str:
     return f"{URL_PREFIX}/{sha256}/{name}"
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Replace a small file in one step: readers see the old text or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    sync_folders(path.parent, path.parent)
+
+
 def _safe_name(name: str) -> str:
     cleaned = _UNSAFE_CHARACTERS.sub("_", name).lstrip("._-")
     if len(cleaned) > LONGEST_NAME:

@@ -135,6 +135,7 @@ class Receipt:
 
 
 RECEIPTS = "receipts"
+ALERTS = "alerts"
 RECEIPT_SCHEMA = pl.Schema(
     {
         "product": pl.String,
@@ -184,6 +185,9 @@ TABLES = {
         wall_seconds DOUBLE, cpu_seconds DOUBLE, peak_memory_bytes BIGINT, rows_in BIGINT,
         rows_out BIGINT, bytes_in BIGINT, bytes_out BIGINT, succeeded BOOLEAN,
         started_at TIMESTAMP""",
+    ALERTS: """
+        product VARCHAR, kind VARCHAR, subject VARCHAR, event VARCHAR, severity VARCHAR,
+        summary VARCHAR, link VARCHAR, channel VARCHAR, detail VARCHAR, recorded_at TIMESTAMP""",
 }
 
 

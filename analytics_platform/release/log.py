@@ -14,15 +14,13 @@ import datetime as dt
 import getpass
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from analytics_platform.lake import FileStore, Lake, LakeError, StoredFile
-from analytics_platform.lake.files import sync_folders
+from analytics_platform.lake.files import replace_text
 
 DOCUMENT = "decision.json"
 HEAD = "HEAD"
@@ -267,23 +265,6 @@ def account() -> str:
     except (KeyError, OSError):
         # A container may run under a number that no account has.
         return f"uid {os.getuid()}"
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Replace a small file in one step: readers see the old text or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
-    sync_folders(path.parent, path.parent)
 
 
 def _release(document: Mapping[str, Any] | None) -> Release | None:
