@@ -141,18 +141,25 @@ def _send_in_turn(url: str, queue: Sequence[Outgoing], reasons: list[str]) -> No
             return
 
 
-class _Heard(logging.Handler):
-    """What one thread logs: apprise says there why it did not send."""
+class _Heard(logging.Filter):
+    """What apprise logs in one thread: why it did not send.
+
+    No handler sees it, because it quotes addresses with their tokens; what is worth saying is said
+    by us, scrubbed.
+    """
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self.lines: list[str] = []
         self._thread = threading.get_ident()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line of this thread."""
-        if record.thread == self._thread:
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep a line of this thread for us alone; let others pass."""
+        if record.thread != self._thread:
+            return True
+        if record.levelno >= logging.WARNING:
             self.lines.append(record.getMessage())
+        return False
 
 
 def _notify(url: str, message: Outgoing) -> str:
@@ -160,10 +167,8 @@ def _notify(url: str, message: Outgoing) -> str:
     import apprise
 
     log = logging.getLogger("apprise")
-    # Some plugins log addresses with their tokens; what is worth saying is said by us, scrubbed.
-    log.propagate = False
     heard = _Heard()
-    log.addHandler(heard)
+    log.addFilter(heard)
     try:
         target = apprise.Apprise()
         if not target.add(url):
@@ -180,7 +185,7 @@ def _notify(url: str, message: Outgoing) -> str:
             body_format=apprise.NotifyFormat.TEXT,
         )
     finally:
-        log.removeHandler(heard)
+        log.removeFilter(heard)
     if taken:
         return ""
     return scrub("; ".join(heard.lines), url) or "it was not taken, and no reason given"

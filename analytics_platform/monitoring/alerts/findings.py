@@ -53,9 +53,10 @@ def check_findings(
 ) -> list[Finding]:
     """What the newest results of a product's checks say is wrong.
 
-    A blocking check is wrong while any partition fails it, since that holds back the release. One
-    that warns is wrong while the newest partition fails it: an old day that will never pass is
-    history.
+    A blocking check is wrong while any partition that stands fails it, since that holds back the
+    release. One that warns is wrong while the newest partition fails it: an old day that will
+    never pass is history. A control chart names the point that is out by its partition or, where
+    one result speaks for many, by the list `points` of its detail.
 
     Args:
         con: A connection to the lake.
@@ -66,11 +67,14 @@ def check_findings(
         of_arrivals: The names of the checks whose detail lists files.
     """
     latest = records.latest_checks(con, product)
+    removed = records.removed_partitions(con, product)
     found: list[Finding] = []
     for (asset, check), results in latest.group_by("asset", "check", maintain_order=True):
         if (asset, check) not in known:
             continue
-        finding = _finding(product, str(asset), str(check), results, ui, of_arrivals)
+        gone = list(removed.get(str(asset), {}))
+        standing = results.filter(~pl.col("partition").is_in(gone))
+        finding = _finding(product, str(asset), str(check), standing, ui, of_arrivals)
         if finding is not None:
             found.append(finding)
     return found
@@ -84,9 +88,11 @@ def _finding(
     ui: str,
     of_arrivals: Collection[str],
 ) -> Finding | None:
-    newest = results.sort("partition").row(-1, named=True)
     failing = results.filter(~pl.col("passed")).sort("partition", descending=True)
-    if failing.is_empty() or not (newest["blocking"] or not newest["passed"]):
+    if failing.is_empty():
+        return None
+    newest = results.sort("partition").row(-1, named=True)
+    if newest["passed"] and not newest["blocking"]:
         return None
     worst = failing.row(0, named=True)
     detail = json.loads(worst["detail"] or "{}")
@@ -98,7 +104,7 @@ def _finding(
         summary = f"{detail.get('files', len(news))} files: {_listed(sorted(news))}"
     else:
         if check == IN_CONTROL:
-            kind, news = "chart", frozenset([worst["partition"]])
+            kind, news = "chart", frozenset(map(str, detail.get("points", [worst["partition"]])))
         elif newest["blocking"]:
             news = frozenset(partitions)
         shown = partitions if newest["blocking"] else partitions[:1]
