@@ -13,6 +13,7 @@ from analytics_platform.settings import get_settings
 if TYPE_CHECKING:
     import polars as pl
 
+PLATFORM = "platform"
 SHOWN = 40
 Format = Literal["table", "csv", "json"]
 
@@ -31,7 +32,9 @@ def receipts(
     from analytics_platform.cli.products import UnknownProductError, find_product
 
     try:
-        find_product(product)
+        # Upkeep is an asset too, and no product's.
+        if product != PLATFORM:
+            find_product(product)
     except UnknownProductError as error:
         raise fail(str(error)) from error
     from analytics_platform.lake import Lake, records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from dagster._cli import cli
+from typer.testing import CliRunner as TyperRunner
 
 import analytics_platform.components.receipts as receipts_module
 from analytics_platform.lake import Lake, records
@@ -145,3 +147,32 @@ def test_a_receipt_that_cannot_be_written_fails_nothing_and_is_said(
     said = [entry.user_message for entry in log if "No receipt for" in entry.user_message]
     assert len(said) == 2
     assert all("no space left" in line for line in said)
+
+
+def test_the_command_shows_the_newest_of_each_asset_or_the_history_of_one(lake: Lake) -> None:
+    from analytics_platform.cli.main import app
+    from analytics_platform.monitoring.receipts import Made, Meter, write_receipts
+
+    for run, succeeded in (("first", True), ("second", False)):
+        made = [
+            Made("flight_delays", name, ("2013-01-01", "2013-01-02"), succeeded=succeeded)
+            for name in ("fct_flights", "release")[: 1 + succeeded]
+        ]
+        write_receipts(lake, run, Meter().read(), made)
+    runner = TyperRunner()
+
+    newest = json.loads(runner.invoke(app, ["receipts", "flight_delays", "-f", "json"]).stdout)
+    assert [(row["asset"], row["run_id"]) for row in newest] == [
+        ("fct_flights", "second"),
+        ("release", "first"),
+    ]
+    history = runner.invoke(
+        app, ["receipts", "flight_delays", "--asset", "fct_flights", "--format", "csv"]
+    ).stdout.splitlines()
+    assert history[0] == ",".join(records.RECEIPT_SCHEMA)
+    assert [line.split(",")[4] for line in history[1:]] == ["second", "first"]
+    shown = runner.invoke(app, ["receipts", "flight_delays"]).stdout
+    assert "fct_flights ✗  2013-01-01 +1" in shown
+    refused = runner.invoke(app, ["receipts", "flight_delays", "--asset", "nothing"])
+    assert refused.exit_code == 1
+    assert "no receipt of 'nothing'" in refused.output
