@@ -18,7 +18,7 @@ from pydantic import PrivateAttr
 
 from analytics_platform.components.product_spec import ROLE
 from analytics_platform.lake.io_manager import LakeResource
-from analytics_platform.lake.records import WHOLE
+from analytics_platform.lake.records import WHOLE, Receipt
 from analytics_platform.monitoring.receipts import Cost, Made, Meter, Read, write_receipts
 
 RESOURCE = "receipts"
@@ -108,14 +108,18 @@ def _end_step(
             f"No receipt for {context.step_key}: {type(error).__name__}: {error}", exc_info=True
         )
         return dg.HookExecutionResult("receipt", is_skipped=True)
-    for receipt in receipts:
-        rows = "" if receipt.rows_out is None else f", {receipt.rows_out:,} rows out"
-        context.log.info(
-            f"Receipt of {receipt.asset}: {receipt.wall_seconds:.2f} s, "
-            f"{receipt.cpu_seconds:.2f} s of CPU, peak memory "
-            f"{receipt.peak_memory_bytes / 1e6:,.0f} MB{rows}"
-        )
+    if receipts:
+        # One line of the log, because each is a transaction of Dagster's storage.
+        context.log.info("Receipts:\n" + "\n".join(map(_told, receipts)))
     return dg.HookExecutionResult("receipt", is_skipped=not receipts)
+
+
+def _told(receipt: Receipt) -> str:
+    rows = "" if receipt.rows_out is None else f", {receipt.rows_out:,} rows out"
+    return (
+        f"{receipt.asset}: {receipt.wall_seconds:.2f} s, {receipt.cpu_seconds:.2f} s of CPU, "
+        f"peak memory {receipt.peak_memory_bytes / 1e6:,.0f} MB{rows}"
+    )
 
 
 def _made(

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analytics_platform.cli.main import app
-from analytics_platform.lake import Lake
+from analytics_platform.lake import Lake, records
 from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.monitoring.alerts import AlertLog
 from analytics_platform.settings import Settings, get_settings
@@ -252,3 +252,22 @@ def test_the_sink_takes_what_another_client_sends(mail: SmtpSink) -> None:
     with smtplib.SMTP("127.0.0.1", mail.port, timeout=5) as client:
         client.sendmail("a@b.c", ["d@e.f"], "Subject: x\r\n\r\nline\r\n..dots\r\n")
     assert mail.mails[0].get_content().splitlines() == ["line", "..dots"]
+
+
+def test_what_upkeep_finds_missing_is_told_and_upkeep_has_a_receipt(
+    daemon: Daemon, lake: Lake, web: HttpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analytics_platform.components import upkeep
+
+    lake.snapshot()
+    job = daemon.repository.get_job("platform_upkeep")
+    monkeypatch.setattr(upkeep, "missing_files", lambda *_: ["files/ab/gone.parquet"])
+    assert job.execute_in_process(instance=daemon.instance).success
+    daemon.look()
+    (post,) = web.posts
+    assert post["title"] == "[warning] platform: 1 new"
+    assert "files/ab/gone.parquet" in post["message"]
+
+    with lake.reader() as con:
+        found = records.receipts(con, "platform")
+    assert found.select("asset", "succeeded").rows() == [("upkeep", True)]

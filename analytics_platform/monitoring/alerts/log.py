@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from analytics_platform.lake import Lake, WriterBusyError, records
+from analytics_platform.lake import Lake, LakeError, WriterBusyError, records
 from analytics_platform.lake.files import replace_text
 from analytics_platform.lake.turn import Turn
 from analytics_platform.monitoring.alerts.decide import (
@@ -71,11 +71,21 @@ class AlertLog:
         self.turn = Turn(lake.folder / "alerts.lock", TURN_WAIT_SECONDS)
 
     def state(self) -> AlerterState:
-        """How the alerter is doing."""
+        """How the alerter is doing.
+
+        Raises:
+            LakeError: If the file of it is not one that the alerter wrote.
+        """
         try:
             document = json.loads(self._path.read_text())
         except FileNotFoundError:
             return AlerterState()
+        except ValueError as error:
+            raise LakeError(
+                f"Reading the alerter's state: {self._path} holds no JSON, so something else wrote "
+                "it. Remove it: the alerts themselves are in the lake, and only what was sent "
+                "while the lake was busy may be sent again."
+            ) from error
         return AlerterState(
             ticked_at=_moment(document["ticked_at"]),
             channels={name: _channel(told) for name, told in document["channels"].items()},

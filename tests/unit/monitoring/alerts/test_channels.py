@@ -58,6 +58,8 @@ def test_a_message_arrives_by_mail_and_by_webhook(web: HttpSink, mail: SmtpSink)
     content = text.get_content()
     assert LINK in content or LINK.replace("&", "&amp;") in content
     assert "fct_flights.one_row" in content
+    # What stands in data must not become markup of a letter.
+    assert ("<b>" in content) == (text.get_content_subtype() == "plain")
 
 
 def test_a_channel_that_hangs_holds_up_neither_the_others_nor_the_look(web: HttpSink) -> None:

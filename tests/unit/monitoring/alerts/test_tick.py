@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from analytics_platform.lake import Lake, WriterBusyError, records
+from analytics_platform.lake import Lake, LakeError, WriterBusyError, records
 from analytics_platform.monitoring.alerts import log as log_module
 from analytics_platform.monitoring.alerts.channels import Delivery, Outgoing, send
 from analytics_platform.monitoring.alerts.decide import Evidence, Finding, Identity
@@ -232,6 +232,13 @@ def test_a_look_that_finds_nothing_changed_still_says_that_it_looked(
     assert state.ticked_at is not None
     assert abs(records.now() - state.ticked_at) < dt.timedelta(minutes=1)
     assert lake.snapshot() == snapshot, "a look each minute must not be a snapshot each minute"
+
+
+def test_a_file_that_something_else_wrote_is_named(lake: Lake) -> None:
+    (lake.folder / "alerter.json").parent.mkdir(parents=True, exist_ok=True)
+    (lake.folder / "alerter.json").write_text("{")
+    with pytest.raises(LakeError, match=r"alerter\.json holds no JSON"):
+        AlertLog(lake).state()
 
 
 def test_no_secret_is_written_anywhere(
