@@ -20,7 +20,7 @@ from typing import Literal
 
 from analytics_platform.lake.records import WHOLE
 
-Cadence = Literal["daily", "weekly", "whole"]
+Cadence = Literal["daily", "weekly", "monthly", "whole"]
 Role = Literal["source", "table", "challenger", "champion", "release"]
 
 MODEL_ROLES: frozenset[Role] = frozenset({"challenger", "champion"})
@@ -166,7 +166,7 @@ def _candidates(
     behind: Mapping[str, set[str]],
     most_partitions: int | None,
 ) -> Iterable[PlannedRun]:
-    by_cadence: dict[Cadence, list[Node]] = {"daily": [], "weekly": [], "whole": []}
+    by_cadence: dict[Cadence, list[Node]] = {"daily": [], "weekly": [], "monthly": [], "whole": []}
     for node in nodes:
         if node.role in {"source", "table"} and behind[node.name]:
             by_cadence[node.cadence].append(node)
@@ -190,13 +190,15 @@ def _candidates(
     if by_cadence["whole"]:
         names = [node.name for node in by_cadence["whole"]]
         yield planned("whole", names, [WHOLE], "tables are behind")
-    for days, assets in _grouped(by_cadence["daily"], behind, 1, most_partitions):
+    for days, assets in _grouped(by_cadence["daily"], behind, most_partitions):
         yield planned("daily", assets, days, f"{len(days)} days")
     models = [node.name for node in nodes if node.role in MODEL_ROLES and behind[node.name]]
     if models:
         yield planned("whole", models, [WHOLE], "a model is to be trained or decided on")
-    for weeks, assets in _grouped(by_cadence["weekly"], behind, 7, most_partitions):
+    for weeks, assets in _grouped(by_cadence["weekly"], behind, most_partitions):
         yield planned("weekly", assets, weeks, f"weeks {weeks[0]} to {weeks[-1]}")
+    for months, assets in _grouped(by_cadence["monthly"], behind, most_partitions):
+        yield planned("monthly", assets, months, f"months {months[0]} to {months[-1]}")
     for node in nodes:
         if node.role == "release" and newest > state.judged_snapshot:
             yield planned("whole", [node.name], [WHOLE], "tables changed since the last decision")
@@ -241,8 +243,8 @@ def _stale(
         return {WHOLE} if is_due else set()
     if node.cadence == "whole":
         return _whole_behind(node, upstreams, behind, state)
-    if node.cadence == "weekly":
-        return _weeks_behind(node, upstreams, state)
+    if node.cadence in {"weekly", "monthly"}:
+        return _spans_behind(node, upstreams, state)
     return _days_behind(node, upstreams, behind, state) | _days_before_their_history(node, state)
 
 
@@ -355,26 +357,36 @@ def _covers(
     )
 
 
-def _weeks_behind(node: Node, upstreams: Sequence[Node], state: ProductState) -> set[str]:
-    """Whole weeks, by their Monday, of which a day is newer than the week's own write."""
+def _spans_behind(node: Node, upstreams: Sequence[Node], state: ProductState) -> set[str]:
+    """Whole weeks or months, by their first day, of which a day is newer than their own write."""
     written = state.writes.get(node.name, {})
     daily = [state.writes.get(up.name, {}) for up in upstreams if up.cadence == "daily"]
     if not daily or not all(daily):
         return set()
     first, last = max(min(days) for days in daily), min(max(days) for days in daily)
-    weeks: set[str] = set()
+    spans: set[str] = set()
     for days in (state.changes(up.name) for up in upstreams if up.cadence == "daily"):
         for day, snapshot in days.items():
-            date = dt.date.fromisoformat(day)
-            monday = date - dt.timedelta(days=date.weekday())
-            whole = first <= str(monday) and str(monday + dt.timedelta(days=6)) <= last
-            if whole and snapshot > written.get(str(monday), -1):
-                weeks.add(str(monday))
-    return weeks
+            start, following = _span(node.cadence, dt.date.fromisoformat(day))
+            whole = first <= str(start) and str(following - dt.timedelta(days=1)) <= last
+            if whole and snapshot > written.get(str(start), -1):
+                spans.add(str(start))
+    return spans
+
+
+def _span(cadence: Cadence, day: dt.date) -> tuple[dt.date, dt.date]:
+    """The first day of the partition that a day lies in, and the first day of the next."""
+    if cadence == "monthly":
+        start = day.replace(day=1)
+        return start, (start + dt.timedelta(days=31)).replace(day=1)
+    if cadence == "weekly":
+        start = day - dt.timedelta(days=day.weekday())
+        return start, start + dt.timedelta(days=7)
+    return day, day + dt.timedelta(days=1)
 
 
 def _grouped(
-    nodes: Sequence[Node], behind: Mapping[str, set[str]], step: int, most: int | None
+    nodes: Sequence[Node], behind: Mapping[str, set[str]], most: int | None
 ) -> list[tuple[list[str], list[str]]]:
     """Runs of adjacent partitions that need the same assets: partitions, assets."""
     needs: dict[str, list[str]] = {}
@@ -385,7 +397,8 @@ def _grouped(
     for partition in sorted(needs):
         if groups:
             partitions, assets = groups[-1]
-            adjacent = _ordinal(partition) - _ordinal(partitions[-1]) == step
+            before = dt.date.fromisoformat(partitions[-1])
+            adjacent = str(_span(nodes[0].cadence, before)[1]) == partition
             if adjacent and assets == needs[partition] and len(partitions) != most:
                 partitions.append(partition)
                 continue

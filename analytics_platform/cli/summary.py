@@ -154,26 +154,34 @@ def _drift(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> No
     ).fetchall()
     for (name,) in tables:
         table = f'lake."{product}"."{name}"'
-        weeks, drifted_weeks = con.execute(
-            f"SELECT count(DISTINCT week_start), count(DISTINCT week_start) FILTER (is_drifted) "
+        windows, drifted_windows = con.execute(
+            "SELECT count(DISTINCT (window_start, window_number)), "
+            "count(DISTINCT (window_start, window_number)) FILTER (is_drifted) "
             f"FROM {table}"
         ).fetchone() or (0, 0)
         newest = con.execute(
             f"""
-            SELECT week_start::VARCHAR, count(*), count(*) FILTER (is_drifted),
-                   string_agg("column", ', ' ORDER BY score / threshold DESC) FILTER (is_drifted)
-            FROM {table} WHERE week_start = (SELECT max(week_start) FROM {table})
-            GROUP BY week_start
+            WITH columns AS (
+                SELECT window_start, window_end, "column", bool_or(is_drifted) AS is_drifted,
+                       max(score / threshold) AS times
+                FROM (FROM {table} QUALIFY
+                      rank() OVER (ORDER BY window_start DESC, window_number DESC) = 1)
+                GROUP BY ALL)
+            SELECT window_start::VARCHAR, window_end::VARCHAR, count(*),
+                   count(*) FILTER (is_drifted),
+                   string_agg("column", ', ' ORDER BY times DESC) FILTER (is_drifted)
+            FROM columns GROUP BY ALL
             """
         ).fetchone()
         if newest is not None:
-            week, columns, drifted, names = newest
+            first, last, columns, drifted, names = newest
             _print(
                 console,
                 "Drift",
-                f"{name}: in the newest week ({week}) {drifted} of {columns} columns drifted"
+                f"{name}: in the newest window ({first} to {last}) {drifted} of {columns} columns "
+                "drifted"
                 + (f": {names}" if names else "")
-                + f"\n{drifted_weeks} of {weeks} weeks have a drifted column",
+                + f"\n{drifted_windows} of {windows} windows have a drifted column",
             )
 
 

@@ -1,13 +1,20 @@
-"""The `DriftMonitor` component: Evidently's weekly comparison with a reference, as an asset."""
+"""The `DriftMonitor` component: windows of a table compared with a reference, as an asset.
+
+YAML says which table, windows, reference and columns, and how often the monitor may err; the
+monitoring room says what is drift (`monitoring.drift`). Belongs here: reading the declaration and
+the lake, and telling Dagster. Does not belong here: measures, thresholds and the page.
+"""
 
 import datetime as dt
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import dagster as dg
+import duckdb
+import numpy as np
 import polars as pl
 
-from analytics_platform.components.model import Window
 from analytics_platform.components.product_spec import (
     NEEDS_DAYS,
     ProductSpec,
@@ -17,136 +24,576 @@ from analytics_platform.components.product_spec import (
     product_of,
     run_partitions,
 )
-from analytics_platform.lake import FileRecord, FileStore, Lake
+from analytics_platform.lake import FileRecord, FileStore, Lake, StoredFile, ledger
 from analytics_platform.lake.io_manager import LakeResource
+from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.sql import identifier, table_name
-from analytics_platform.monitoring import DriftColumns, drift_report
+from analytics_platform.modeling import latest_version
+from analytics_platform.monitoring.drift import (
+    SCORES_SCHEMA,
+    UNIT,
+    Blocks,
+    Calibration,
+    CauseFinder,
+    DriftColumns,
+    LeastEffects,
+    Length,
+    PredictionChange,
+    Rows,
+    Window,
+    WindowDrift,
+    last_day,
+    prediction_change,
+    render,
+    score_windows,
+    window_between,
+)
+from analytics_platform.monitoring.drift.windows import LEAST_BLOCKS
 from analytics_platform.settings import get_settings
 
-WEEK = "week_start"
+START, END, NUMBER = "window_start", "window_end", "window_number"
+EXPLAINED_ROWS = 1_500
+"""About how many rows of each side a change of the predictions is computed on."""
+
+_EPOCH = dt.date(1970, 1, 1)
+_TABLE_SCHEMA = pl.Schema(
+    {
+        START: pl.Date,
+        END: pl.Date,
+        # Tells windows of rows apart that begin on the same day; 0 for others.
+        NUMBER: pl.Int64,
+        **SCORES_SCHEMA,
+        "reference": pl.String,
+        "report_sha256": pl.String,
+        "report_name": pl.String,
+    }
+)
+
+
+class DriftReference(dg.Model, dg.Resolvable):
+    """What each window is compared with: exactly one of three.
+
+    Attributes:
+        first: The first day of a fixed reference, ISO; with `last`.
+        last: The last day, ISO, included.
+        trailing_days: So many days before each window.
+        training_set_of: The days that the newest version of this model learned from.
+    """
+
+    first: str | None = None
+    last: str | None = None
+    trailing_days: int | None = None
+    training_set_of: str | None = None
+
+
+class DriftEffects(dg.Model, dg.Resolvable):
+    """The least scores that matter.
+
+    Attributes:
+        numeric: In standard deviations of the reference.
+        categorical: As a Jensen-Shannon distance.
+        null_share: As a difference of shares.
+        columns: Of single columns, instead of those of their kind.
+    """
+
+    numeric: float = LeastEffects().numeric
+    categorical: float = LeastEffects().categorical
+    null_share: float = LeastEffects().null_share
+    columns: dict[str, float] = {}
+
+
+class Explain(dg.Model, dg.Resolvable):
+    """The model whose predictions a report explains.
+
+    Attributes:
+        predictions_of: The model's name.
+        trainer: Its trainer's file, below the product's folder. It is used where it offers
+            `contributions(model, frame)`.
+        features: The table that the model sees.
+        key: The column that identifies a row of it.
+    """
+
+    predictions_of: str
+    trainer: str
+    features: str
+    key: str
 
 
 class DriftMonitor(dg.Component, dg.Model, dg.Resolvable):
-    """A weekly drift report on one daily table.
+    """Windows of one table against a reference: scores, a report, and a check.
 
     Attributes:
-        name: The asset and table of scores.
+        name: The asset and table of scores; begins with `drift_`.
         description: What is watched and why.
         table: The daily table.
         time_column: Its date column.
-        reference: The days that each week is compared with.
+        where: A condition in SQL on its columns; rows for which it does not hold are left out.
+        window: `day`, `week` (Monday to Sunday), `month`, or `rows`.
+        window_rows: Rows of a window of `rows`.
+        row_order: The columns that, after the date, put the rows of a window of `rows` in order.
+        reference: What a window is compared with.
+        blocks: What goes together when chance is measured: the rows of a `day`, or those of a whole
+            `window`, where its days resemble one another, as they do with weather and season.
         numeric: Numeric columns to compare.
         categorical: Columns with few values to compare.
-        max_drifted_share: The share of columns, 0 to 1, that may drift before the check warns.
+        segments: Columns by which the cause of a drift is looked for.
+        false_alarm_budget: The share of windows without any drift that may name a column; where
+            some have drifted, the expected share of false ones among those named.
+        least_effects: The least scores that matter.
+        action: Whether a drifted newest window warns, or blocks the release.
+        reports: Reports of windows that drifted and of a run's newest window, or of `all`.
+        explain: The model whose predictions the report explains, if any.
     """
 
     name: str
     description: str
     table: str
     time_column: str
-    reference: Window
-    numeric: list[str]
-    categorical: list[str]
-    max_drifted_share: float
+    reference: DriftReference
+    where: str | None = None
+    window: Literal["day", "week", "month", "rows"] = "week"
+    window_rows: int | None = None
+    row_order: list[str] = []
+    blocks: Blocks = "day"
+    numeric: list[str] = []
+    categorical: list[str] = []
+    segments: list[str] = []
+    false_alarm_budget: float = Calibration().false_alarm_budget
+    least_effects: DriftEffects = DriftEffects()
+    action: Literal["warn", "block"] = "warn"
+    reports: Literal["drifted", "all"] = "drifted"
+    explain: Explain | None = None
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The drift report as an asset with weekly partitions and its check."""
-        return dg.Definitions(assets=[_build_asset(self, product_of(context.path))])
+        """The table of scores with its reports as an asset, and its check."""
+        _require_sound(self)
+        trainer = None
+        if self.explain is not None:
+            path = _product_folder(context.path) / self.explain.trainer
+            trainer = context.load_defs_relative_python_module(path)
+        return dg.Definitions(assets=[_build_asset(self, product_of(context.path), trainer)])
 
 
-def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefinition:
+def _product_folder(path: Path) -> Path:
+    return next(
+        folder for folder in path.resolve().parents if (folder / "product" / "defs.yaml").is_file()
+    )
+
+
+def _require_sound(declared: DriftMonitor) -> None:
+    """Refuse a declaration that contradicts itself.
+
+    Raises:
+        ValueError: If it does.
+    """
+    reference = declared.reference
+    given = [
+        reference.first is not None and reference.last is not None,
+        reference.trailing_days is not None,
+        reference.training_set_of is not None,
+    ]
+    if sum(given) != 1 or (reference.first is None) != (reference.last is None):
+        raise ValueError(
+            f"Declaring the drift monitor {declared.name}: expected one reference (first and last, "
+            f"trailing_days, or training_set_of), found {reference}."
+        )
+    if (declared.window == "rows") != (declared.window_rows is not None):
+        raise ValueError(
+            f"Declaring the drift monitor {declared.name}: expected window_rows with a window of "
+            f"rows and with no other, found {declared.window} and {declared.window_rows}."
+        )
+    if not declared.name.startswith("drift_"):
+        raise ValueError(
+            f"Declaring the drift monitor {declared.name}: expected a name that begins with "
+            "drift_, by which its table is found."
+        )
+    # Their own checks name what is wrong with them.
+    _ = _columns(declared).kinds
+    _calibration(declared)
+
+
+def _columns(declared: DriftMonitor) -> DriftColumns:
+    return DriftColumns(numeric=declared.numeric, categorical=declared.categorical)
+
+
+def _calibration(declared: DriftMonitor) -> Calibration:
+    return Calibration(declared.false_alarm_budget, declared.blocks)
+
+
+def _in_words(reference: DriftReference) -> str:
+    if reference.training_set_of is not None:
+        return f"the days that {reference.training_set_of} learned from"
+    if reference.trailing_days is not None:
+        return f"the {reference.trailing_days} days before it"
+    return f"{reference.first} to {reference.last}"
+
+
+def _build_asset(declared: DriftMonitor, product: ProductSpec, trainer: Any) -> dg.AssetsDefinition:
+    length = f"{declared.window_rows} rows" if declared.window == "rows" else declared.window
+    reference = declared.reference
+    partitions = {"day": product.daily, "week": product.weekly, "month": product.monthly}
+    explain = declared.explain
+    read = {declared.table}
+    if reference.training_set_of is not None:
+        read.add(reference.training_set_of)
+    if explain is not None:
+        read |= {explain.predictions_of, explain.features}
+    fixed = reference.first is not None
     spec = product.asset_spec(
         declared.name,
-        description=f"{declared.description}\n\nEach whole week of `{declared.table}` against "
-        f"{declared.reference.first} to {declared.reference.last}: a score per column in this "
-        "table, and Evidently's report as a file, linked from the materialisation.",
+        description=f"{declared.description}\n\nEach {length} of `{declared.table}` against "
+        f"{_in_words(reference)}: scores and p-values of every column in this table, and a report "
+        "as a file, linked from the materialisation. Of windows without drift at most "
+        f"{declared.false_alarm_budget:.2%} name a column.",
         kinds={"evidently", "ducklake"},
-        deps=[product.key(declared.table)],
-        partition_column=WEEK,
-        row_key=[WEEK, "column"],
-        partitions_def=product.weekly,
-        metadata={NEEDS_DAYS: f"{declared.reference.first}/{declared.reference.last}"},
+        deps=[product.key(name) for name in sorted(read)],
+        partition_column=None if declared.window == "rows" else START,
+        row_key=[START, NUMBER, "column", "method"],
+        partitions_def=partitions.get(declared.window),
+        metadata={NEEDS_DAYS: f"{reference.first}/{reference.last}"} if fixed else {},
     )
-    within = dg.AssetCheckSpec(
-        "drifted_share_is_within_limit",
+    stays = dg.AssetCheckSpec(
+        "no_column_drifted",
         asset=spec.key,
-        description="Warns before a model meets data it was not made for: at most "
-        f"{declared.max_drifted_share:.0%} of the columns drifted in the newest week of the run.",
+        blocking=declared.action == "block",
+        description=f"{'Protects from' if declared.action == 'block' else 'Warns before'} data "
+        f"that is no longer what it was: in the newest {length} no column has drifted from "
+        f"{_in_words(reference)}.",
     )
 
-    @frame_asset(spec, [within])
+    @frame_asset(spec, [stays])
     def drift(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
-        weeks = run_partitions(context, spec.partitions_def)
-        first, last = declared.reference.first, declared.reference.last
-        reference = _rows(lake.lake, product, declared, first, last)
         store = FileStore(get_settings().files_path)
-        frames: list[pl.DataFrame] = []
-        shares: dict[str, float] = {}
-        reports: list[FileRecord] = []
-        for week in weeks:
-            monday = dt.date.fromisoformat(week)
-            sunday = monday + dt.timedelta(days=6)
-            current = _rows(lake.lake, product, declared, week, sunday.isoformat())
-            result = drift_report(
-                reference,
-                current,
-                DriftColumns(numeric=declared.numeric, categorical=declared.categorical),
-                title=f"{product.title}: {declared.table}, week of {week}",
-                reference_name=f"reference, {first} to {last}",
-                current_name=f"{week} to {sunday}",
+        first, last = _reference_days(lake.lake, product, reference)
+        with lake.lake.reader() as con:
+            table = _Table(con, product, declared)
+            if declared.window == "rows":
+                windows = table.windows_of_rows(first, last)
+            else:
+                keys = run_partitions(context, spec.partitions_def)
+                windows = table.windows_of_days(keys, first, last)
+            judged, skipped = _judgeable(windows, declared)
+            for key, why in skipped.items():
+                context.log.info(f"{declared.name} of {key} is not judged: {why}")
+            found = score_windows(
+                table.rows,
+                [window for _, window in judged],
+                _columns(declared),
+                ordinals=table.ordinals,
+                calibration=_calibration(declared),
+                effects=_effects(declared),
             )
-            report = store.put(result.html.encode(), f"{declared.name}_{week}.html")
-            reports.append(file_record(product, declared.name, week, report))
-            shares[week] = result.drifted_share
-            frames.append(
-                result.scores.with_columns(
-                    pl.lit(monday).alias(WEEK),
-                    report_sha256=pl.lit(report.sha256),
-                    report_name=pl.lit(report.name),
-                )
-            )
-            drifted = result.scores.filter(pl.col("is_drifted"))["column"].to_list()
-            context.add_asset_metadata(
-                {
-                    "report": dg.MetadataValue.url(store.ui_path(report)),
-                    "drifted_share": result.drifted_share,
-                    "drifted_columns": ", ".join(drifted) or "none",
-                },
-                asset_key=spec.key,
-                partition_key=week,
-            )
-            context.log.info(f"Week of {week}: {len(drifted)} of {result.scores.height} drifted")
-        with lake.lake.transaction(f"record reports of {declared.name}") as transaction:
-            transaction.record_files(reports)
-        yield dg.MaterializeResult(asset_key=spec.key, value=pl.concat(frames))
+            files = _files_by_day(con, product) if table.days is not None else {}
+            finder = CauseFinder(table.rows, declared.segments, table.days, files)
+            explainer = _Explainer(con, store, product, declared, trainer)
+            frames: list[pl.DataFrame] = []
+            reports: list[FileRecord] = []
+            for position, ((key, window), result) in enumerate(zip(judged, found, strict=True)):
+                start, end = table.span(window.current)
+                sha256 = name = None
+                metadata: dict[str, Any] = _in_numbers(result)
+                is_shown = declared.reports == "all" or result.drifted
+                if is_shown or position == len(judged) - 1:
+                    causes = finder.causes(result)
+                    change = explainer.explain(table, window)
+                    html = render(
+                        result,
+                        f"{product.title}: {declared.table}, {length} of {start}",
+                        causes=causes,
+                        change=change,
+                        blocks=declared.blocks,
+                    )
+                    report = store.put(html.encode(), f"{declared.name}_{key or start}.html")
+                    sha256, name = report.sha256, report.name
+                    reports.append(file_record(product, declared.name, key, report))
+                    metadata["report"] = dg.MetadataValue.url(store.ui_path(report))
+                    metadata["causes"] = dg.MetadataValue.json(
+                        {
+                            "columns": [cause.plain() for cause in causes],
+                            "predictions": change.plain() if change else None,
+                        }
+                    )
+                number = int(window.current[0]) if table.days is None else 0
+                frames.append(_table_rows(result, start, end, number, sha256, name))
+                if spec.partitions_def is not None:
+                    context.add_asset_metadata(metadata, asset_key=spec.key, partition_key=key)
+                context.log.info(f"{window.name}: {', '.join(result.drifted) or 'no drift'}")
+        if reports:
+            with lake.lake.transaction(f"record reports of {declared.name}") as transaction:
+                transaction.record_files(reports)
+        frame = pl.concat([pl.DataFrame(schema=_TABLE_SCHEMA), *frames])
+        yield dg.MaterializeResult(asset_key=spec.key, value=frame)
+        passed, metadata = _newest(lake.lake, store, product, declared)
         yield check_result(
             lake.lake,
             context,
             spec.key,
-            within.name,
-            passed=shares[weeks[-1]] <= declared.max_drifted_share,
-            partitions=[weeks[-1]],
-            blocking=False,
-            metadata={
-                "week": weeks[-1],
-                "drifted_share": shares[weeks[-1]],
-                "limit": declared.max_drifted_share,
-                "weeks_over_the_limit": sum(
-                    share > declared.max_drifted_share for share in shares.values()
-                ),
-            },
+            stays.name,
+            passed=passed,
+            # The newest window speaks for the table: an older one that drifted is history.
+            partitions=[WHOLE],
+            blocking=stays.blocking,
+            metadata=metadata
+            | {"windows_judged": len(found), "windows_with_drift": sum(map(_has_drift, found))},
         )
 
     return drift
 
 
-def _rows(
-    lake: Lake, product: ProductSpec, declared: DriftMonitor, first: str, last: str
+def _has_drift(drift: WindowDrift) -> bool:
+    return bool(drift.drifted)
+
+
+def _effects(declared: DriftMonitor) -> LeastEffects:
+    least = declared.least_effects
+    return LeastEffects(least.numeric, least.categorical, least.null_share, least.columns)
+
+
+def _reference_days(
+    lake: Lake, product: ProductSpec, reference: DriftReference
+) -> tuple[dt.date, dt.date] | tuple[None, None]:
+    """The first and last day of a reference that is the same for all windows."""
+    if reference.training_set_of is not None:
+        version = latest_version(lake, product.name, reference.training_set_of)
+        if version is None:
+            raise dg.Failure(
+                f"{reference.training_set_of} has no version yet, so there is no training set to "
+                f"compare with; materialise {reference.training_set_of} first.",
+                allow_retries=False,
+            )
+        first, last = version.trained_on.split("/")
+        return dt.date.fromisoformat(first), dt.date.fromisoformat(last)
+    if reference.first is not None and reference.last is not None:
+        return dt.date.fromisoformat(reference.first), dt.date.fromisoformat(reference.last)
+    return None, None
+
+
+class _Table:
+    """The watched table in its units: days, or equal numbers of rows."""
+
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, product: ProductSpec, declared: DriftMonitor
+    ) -> None:
+        self.con = con
+        self._declared = declared
+        day = f"{identifier(declared.time_column)}::DATE"
+        source = f"SELECT * FROM {table_name(product.name, declared.table)}"
+        if declared.where:
+            source += f" WHERE ({declared.where})"
+        if declared.window == "rows":
+            order = ", ".join(identifier(name) for name in declared.row_order)
+            by = identifier(declared.time_column) + (f", {order}" if order else "")
+            source = (
+                f"SELECT *, ((row_number() OVER (ORDER BY {by}) - 1) // {declared.window_rows})"
+                f"::INTEGER AS {UNIT}, {day} AS day_ FROM ({source})"
+            )
+            found = con.execute(
+                f"SELECT {UNIT}, min(day_), max(day_), count(*) FROM ({source}) GROUP BY ALL "
+                f"HAVING count(*) = {declared.window_rows} ORDER BY 1"
+            ).fetchall()
+            self.days = None
+            self.ordinals = None
+            self._spans = [(row[1], row[2]) for row in found]
+        else:
+            source = f"SELECT *, ({day} - DATE '1970-01-01')::INTEGER AS {UNIT} FROM ({source})"
+            found = con.execute(f"SELECT DISTINCT {UNIT} FROM ({source}) ORDER BY 1").fetchall()
+            self.days = [_EPOCH + dt.timedelta(days=row[0]) for row in found]
+            self.ordinals = np.array([day.toordinal() for day in self.days], np.int64)
+            self._spans = [(day, day) for day in self.days]
+        name = f"{product.name}.{declared.table}"
+        self.rows = Rows(con, source, [row[0] for row in found], name)
+
+    def span(self, units: Any) -> tuple[dt.date, dt.date]:
+        """The first and the last day of some units."""
+        return self._spans[units[0]][0], self._spans[units[-1]][1]
+
+    def windows_of_days(
+        self, keys: Sequence[str], first: dt.date | None, last: dt.date | None
+    ) -> list[tuple[str, Window]]:
+        """The window of each partition, against a fixed reference or the days before it."""
+        length: Length = self._declared.window  # pyright: ignore[reportAssignmentType]
+        trailing = dt.timedelta(days=self._declared.reference.trailing_days or 0)
+        windows = []
+        for key in keys:
+            start = dt.date.fromisoformat(key)
+            window = window_between(
+                self.days or [],
+                start,
+                last_day(start, length),
+                first or start - trailing,
+                last or start - dt.timedelta(days=1),
+            )
+            windows.append((key, window))
+        return windows
+
+    def windows_of_rows(
+        self, first: dt.date | None, last: dt.date | None
+    ) -> list[tuple[str, Window]]:
+        """Every whole window of rows; a reference is made of windows that lie in its days."""
+        trailing = dt.timedelta(days=self._declared.reference.trailing_days or 0)
+        windows = []
+        units = np.arange(len(self._spans))
+        for unit, (start, end) in enumerate(self._spans):
+            since, until = first or start - trailing, last or start
+            within = [
+                other != unit and since <= span[0] and span[1] <= until
+                for other, span in enumerate(self._spans)
+            ]
+            if first is None:
+                within[unit:] = [False] * (len(within) - unit)
+            name = f"rows of {start} to {end}"
+            windows.append(
+                (WHOLE, Window(name, units[[unit]], units[within], f"{since} to {until}"))
+            )
+        return windows
+
+
+def _judgeable(
+    windows: Sequence[tuple[str, Window]], declared: DriftMonitor
+) -> tuple[list[tuple[str, Window]], dict[str, str]]:
+    """The windows that can be judged, and why the others cannot."""
+    judged = []
+    skipped: dict[str, str] = {}
+    for key, window in windows:
+        needed = LEAST_BLOCKS * window.current.size
+        if not window.current.size:
+            skipped[key or window.name] = "it has no rows"
+        elif window.reference.size < needed:
+            skipped[key or window.name] = (
+                f"its reference {window.reference_name} has {window.reference.size} days or parts, "
+                f"and {needed} are needed to say how windows vary"
+            )
+        else:
+            judged.append((key, window))
+    return judged, skipped
+
+
+def _files_by_day(
+    con: duckdb.DuckDBPyConnection, product: ProductSpec
+) -> Mapping[str, Sequence[str]]:
+    """The delivered files whose rows stand, by the day they are of."""
+    found: dict[str, list[str]] = {}
+    standing = ledger.standing_files(con, product.name)
+    for day, path in standing.select("partition", "path").iter_rows():
+        found.setdefault(day, []).append(path)
+    return found
+
+
+def _in_numbers(drift: WindowDrift) -> dict[str, Any]:
+    """What the UI plots over the windows."""
+    times = drift.scores.select((pl.col("score") / pl.col("threshold")).max()).item()
+    return {
+        "drifted_columns": ", ".join(drift.drifted) or "none",
+        "drifted_share": len(drift.drifted) / len(drift.kinds),
+        "largest_score_over_threshold": float(times),
+    }
+
+
+def _table_rows(
+    drift: WindowDrift,
+    start: dt.date,
+    end: dt.date,
+    number: int,
+    sha256: str | None,
+    name: str | None,
 ) -> pl.DataFrame:
-    columns = ", ".join(identifier(name) for name in (*declared.numeric, *declared.categorical))
-    day = identifier(declared.time_column)
-    return lake.query(
-        f"SELECT {columns} FROM {table_name(product.name, declared.table)} "
-        f"WHERE {day} BETWEEN ?::DATE AND ?::DATE ORDER BY ALL",
-        [first, last],
+    return drift.scores.select(
+        pl.lit(start).alias(START),
+        pl.lit(end).alias(END),
+        pl.lit(number, pl.Int64).alias(NUMBER),
+        pl.all(),
+        reference=pl.lit(drift.window.reference_name),
+        report_sha256=pl.lit(sha256, pl.String),
+        report_name=pl.lit(name, pl.String),
     )
+
+
+def _newest(
+    lake: Lake, store: FileStore, product: ProductSpec, declared: DriftMonitor
+) -> tuple[bool, dict[str, Any]]:
+    """Whether the newest window in the lake has no drifted column, and what a person needs."""
+    table = table_name(product.name, declared.name)
+    newest = lake.query(
+        f"SELECT * FROM {table} QUALIFY rank() OVER (ORDER BY {START} DESC, {NUMBER} DESC) = 1 "
+        "ORDER BY score / threshold DESC"
+    )
+    if newest.is_empty():
+        return True, {"window": "none could be judged yet"}
+    drifted = newest.filter(pl.col("is_drifted"))
+    names = drifted["column"].unique(maintain_order=True).to_list()
+    metadata: dict[str, Any] = {
+        "window": f"{newest[START][0]} to {newest[END][0]}",
+        "drifted_columns": ", ".join(names) or "none",
+        "false_alarm_budget": declared.false_alarm_budget,
+    }
+    for row in drifted.iter_rows(named=True):
+        metadata[f"{row['column']} ({row['method']})"] = (
+            f"score {row['score']:.4g}, drifts from {row['threshold']:.4g}, "
+            f"p {row['p_value']:.2g}, q {row['q_value']:.2g}"
+        )
+    sha256, name = newest["report_sha256"][0], newest["report_name"][0]
+    if sha256 is not None:
+        # As text: it is kept in the lake as evidence, where there is no Dagster.
+        metadata["report"] = store.ui_path(StoredFile(sha256, 0, name, store.path(sha256, name)))
+    return not names, metadata
+
+
+class _Explainer:
+    """Explains the predictions of windows; a day of the reference is computed once."""
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        store: FileStore,
+        product: ProductSpec,
+        declared: DriftMonitor,
+        trainer: Any,
+    ) -> None:
+        self._con = con
+        self._product = product
+        self._day = declared.time_column
+        self._trainer = trainer
+        self._of_days: dict[tuple[int, dt.date], pl.DataFrame] = {}
+        self._explain = declared.explain if hasattr(trainer, "contributions") else None
+        self._artifact = self._named = ""
+        if self._explain is not None:
+            lake = Lake.from_settings(get_settings())
+            version = latest_version(lake, product.name, self._explain.predictions_of)
+            if version is None:
+                self._explain = None
+            else:
+                self._artifact = store.get(version.artifact_sha256, version.artifact_name).decode()
+                self._named = f"{self._explain.predictions_of} version {version.version}"
+
+    def explain(self, table: _Table, window: Window) -> PredictionChange | None:
+        """Why the mean prediction of a window is another; None where nothing can tell."""
+        if self._explain is None or table.days is None:
+            return None
+        sides = []
+        for units in (window.reference, window.current):
+            days = [table.days[unit] for unit in units]
+            sides.append(self._contributions(self._explain, days))
+        return prediction_change(self._named, *sides)
+
+    def _contributions(self, explain: Explain, days: Sequence[dt.date]) -> pl.DataFrame:
+        """Contributions of about as many rows of each day."""
+        each = max(1, EXPLAINED_ROWS // len(days))
+        missing = [str(day) for day in days if (each, day) not in self._of_days]
+        if missing:
+            day, key = identifier(self._day), identifier(explain.key)
+            features = self._con.execute(
+                f"""
+                SELECT * FROM {table_name(self._product.name, explain.features)}
+                WHERE {day} IN (SELECT unnest(?::DATE[]))
+                QUALIFY row_number() OVER (PARTITION BY {day} ORDER BY hash({key}), {key})
+                        <= {each}
+                ORDER BY {day}, {key}
+                """,
+                [missing],
+            ).pl()
+            parts = self._trainer.contributions(self._artifact, features)
+            for at, of_day in parts.with_columns(features[self._day].alias("day_")).group_by(
+                "day_"
+            ):
+                self._of_days[each, at[0]] = of_day.drop("day_")
+        return pl.concat([self._of_days[each, day] for day in days if (each, day) in self._of_days])

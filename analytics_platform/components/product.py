@@ -187,12 +187,13 @@ def job_name(product: str, cadence: str) -> str:
 
 def _build_jobs(product: ProductSpec, assets: Sequence[dg.AssetSpec]) -> list[Any]:
     """One job per cadence, because the assets of a run share one set of partitions."""
-    of: dict[str, list[dg.AssetKey]] = {"daily": [], "weekly": [], "whole": []}
+    of: dict[str, list[dg.AssetKey]] = {"daily": [], "weekly": [], "monthly": [], "whole": []}
     for spec in assets:
         of[cadence_of(spec.partitions_def)].append(spec.key)
     described = {
         "daily": "What follows from arrivals: sources, dbt models, features, predictions.",
         "weekly": "Drift reports of whole weeks.",
+        "monthly": "Drift reports of whole months.",
         "whole": "What has no partitions: tables, the model, the release.",
     }
     keys = of | {"whole": [*of["whole"], product.key(RELEASE)]}

@@ -73,6 +73,13 @@ class ProductSpec(BaseModel):
             day_offset=1,
         )
 
+    @property
+    def monthly(self) -> dg.MonthlyPartitionsDefinition:
+        """The product's whole months, each named by its first day."""
+        return dg.MonthlyPartitionsDefinition(
+            start_date=self.first_day.isoformat(), end_date=self.end_day.isoformat()
+        )
+
     def key(self, asset: str) -> dg.AssetKey:
         """The key of an asset of this product."""
         return dg.AssetKey([self.name, asset])

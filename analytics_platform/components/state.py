@@ -37,9 +37,11 @@ WRITES_WITHOUT_CHECK = 2
 
 
 def cadence_of(partitions_def: dg.PartitionsDefinition | None) -> Cadence:
-    """Whether an asset has daily partitions, weekly ones, or none."""
+    """Whether an asset has daily, weekly or monthly partitions, or none."""
     if partitions_def is None:
         return "whole"
+    if isinstance(partitions_def, dg.MonthlyPartitionsDefinition):
+        return "monthly"
     return "weekly" if isinstance(partitions_def, dg.WeeklyPartitionsDefinition) else "daily"
 
 
@@ -57,7 +59,7 @@ def nodes_of(graph: Any, product: str) -> list[Node]:
         asset = graph.get(key)
         needs = asset.metadata.get(NEEDS_DAYS)
         cadence = cadence_of(asset.partitions_def)
-        length = 7 if cadence == "weekly" else 1
+        length = {"weekly": 7, "monthly": 31}.get(cadence, 1)
         parents = [
             (parent.path[-1], *_offsets(graph.get_partition_mapping(key, parent)))
             for parent in sorted(asset.parent_keys)

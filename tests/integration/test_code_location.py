@@ -27,6 +27,8 @@ HEADLINE = {
     "predictions_outcomes",
     "performance_daily",
     "drift_features",
+    "drift_predictions",
+    "drift_target",
     "release",
 }
 

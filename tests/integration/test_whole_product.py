@@ -111,18 +111,33 @@ def test_the_release_is_read_by_people_and_refuses_to_write(installation: Instal
 
 def test_drift_reports_are_kept_and_open_without_a_network(installation: Installation) -> None:
     weeks = installation.sql(
-        "select week_start, report_sha256, report_name, count(*) as columns, "
+        "select window_start, report_sha256, report_name, count(*) as columns, "
         "count(*) filter (score is null or isnan(score)) as unscored "
         "from drift_features group by all order by 1"
     )
-    assert weeks[0]["week_start"] == "2013-01-07"
-    assert weeks[-1]["week_start"] == "2013-10-21"
+    assert weeks[0]["window_start"] == "2013-01-07"
+    assert weeks[-1]["window_start"] == "2013-10-21"
     assert all(week["unscored"] == 0 and week["columns"] >= 10 for week in weeks)
     sha256, name = weeks[-1]["report_sha256"], weeks[-1]["report_name"]
     report = installation.home / "files" / sha256[:2] / sha256 / name
     html = report.read_text()
     assert "<html" in html.lower()
     assert '<script src="http' not in html
+
+
+def test_the_blizzard_is_found_and_the_weeks_before_it_are_not(installation: Installation) -> None:
+    weeks = installation.sql(
+        'select window_start, list("column") filter (is_drifted) as drifted from drift_target '
+        "where window_start < '2013-02-11' group by all order by 1"
+    )
+    assert [week["window_start"] for week in weeks if week["drifted"]] == ["2013-02-04"]
+    assert "is_cancelled" in weeks[-1]["drifted"]
+    alarms = installation.sql(
+        "select count(distinct window_start) filter (is_drifted) as drifted, "
+        "count(distinct window_start) as judged from drift_features"
+    )
+    assert alarms[0]["judged"] == 42
+    assert 1 <= alarms[0]["drifted"] <= 4
 
 
 def test_a_second_run_finds_nothing_new(installation: Installation) -> None:

@@ -40,9 +40,19 @@ _DIGITS = 12
 
 
 class Measure(Protocol):
-    """A column under one method."""
+    """A column under one method.
+
+    Attributes:
+        method: The method.
+        size: How many units there are.
+        rows: Rows of each unit.
+        counts: Those that the method compares.
+    """
 
     method: Method
+    size: int
+    rows: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
     def score(self, reference: Units, current: Units) -> float:
         """How far the current units lie from the reference's, on all rows."""
@@ -59,9 +69,9 @@ class Measure(Protocol):
         """
         ...
 
-    def parts(self, reference: Units, current: Units, cells: NDArray[np.int64]) -> NDArray[
-        np.float64
-    ]:
+    def parts(
+        self, reference: Units, current: Units, cells: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """What each group adds to the score, where groups are given as counts of cells.
 
         Args:
@@ -73,6 +83,10 @@ class Measure(Protocol):
             One number per group; they add up to about the score (the total variation distance for
             shares).
         """
+        ...
+
+    def cells(self, values: pl.Series) -> NDArray[np.int64]:
+        """The cell in which each value is counted, -1 for none."""
         ...
 
 
@@ -319,9 +333,11 @@ class CategoricalProfile:
 
     def cells(self, values: pl.Series) -> NDArray[np.int64]:
         """The cell of each value, -1 where it has none."""
-        return values.replace_strict(
-            self._position, default=-1, return_dtype=pl.Int64
-        ).fill_null(-1).to_numpy()
+        return (
+            values.replace_strict(self._position, default=-1, return_dtype=pl.Int64)
+            .fill_null(-1)
+            .to_numpy()
+        )
 
 
 class NullProfile:
@@ -367,21 +383,27 @@ class NullProfile:
         sign = np.sign(self.effect(reference, current))
         return _departures(cells, cells.sum(axis=2), share, old, new)[:, 1] * sign
 
+    def cells(self, values: pl.Series) -> NDArray[np.int64]:
+        """1 for a value that is null or not finite, else 0."""
+        if values.dtype.is_float():
+            values = pl.select(pl.when(values.is_finite()).then(values)).to_series()
+        return values.is_null().cast(pl.Int64).to_numpy()
+
 
 def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where cells end: every value where there are few; else narrow where values are many and
-    where they lie far apart, as the tail of a delay weighs."""
+    where they lie far apart, as the tail of a delay weighs.
+    """
     if values.size == 0:
         return np.zeros(1)
-    ends = [values.min(), values.max()]
+    least, most = float(values.min()), float(values.max())
     thinned = values[:: max(1, values.size // _THINNED)]
-    distinct = np.unique(np.concatenate([thinned, ends]))
+    distinct = np.unique(np.concatenate([thinned, [least, most]]))
     if distinct.size <= CELLS:
         return distinct
     parts = np.linspace(0, 1, CELLS // 2 + 1)
-    return np.unique(
-        np.concatenate([np.quantile(thinned, parts), np.linspace(*ends, CELLS // 2 + 1), ends])
-    )
+    evenly = np.linspace(least, most, CELLS // 2 + 1)
+    return np.unique(np.concatenate([np.quantile(thinned, parts), evenly, [least, most]]))
 
 
 def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,591 +1,312 @@
-"""Drift: how far a current window of rows has moved from a reference window.
+"""The page that people open: what drifted, by how much, why, and Evidently's plots below.
 
-Belongs here: scoring columns with Evidently, the thresholds that say what counts as drift, and the
-report people open. Does not belong here: which columns and windows a product watches, where scores
-and reports are kept, and a metric over time (a control chart's matter).
+Belongs here: what the page says and how it looks. Does not belong here: any finding; and Evidently,
+whose part is `evidently_page`. Whatever was delivered is escaped before it stands in the page.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from html import escape
+from typing import Any
 
-import numpy as np
 import polars as pl
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Kind = Literal["numeric", "categorical"]
-
-NULL_SHARE = "null_share"
-"""The method of a column that holds no value in one of the windows."""
-METHODS: dict[Kind, str] = {"numeric": "wasserstein", "categorical": "jensenshannon"}
-"""Evidently's names of the methods.
-
-`wasserstein` is the first Wasserstein distance over the standard deviation of the reference: 0.2
-is what a shift by a fifth of a standard deviation gives. `jensenshannon` is the Jensen-Shannon
-distance with natural logarithms, from 0 (the same shares) to 0.833 (no category in common).
-"""
-
-NUMERIC_THRESHOLD = 0.2
-"""A fifth of a standard deviation, the "small" effect of Cohen, Statistical Power Analysis for the
-Behavioral Sciences (1988), section 2.2."""
-CATEGORICAL_THRESHOLD = 0.1
-"""About a ten-point change of a share of 16 %, or a fourteen-point change of a share of 50 %."""
-NULL_SHARE_THRESHOLD = 0.1
-FALSE_ALARM_RATE = 0.001
-"""The share of windows without drift, drawn at random from the reference, that may be flagged."""
-SAMPLE_ROWS = 20_000
-MAXIMUM_CATEGORIES = 100
-
-OTHER_CATEGORY = "(other)"
-SCORES_SCHEMA = pl.Schema(
-    {
-        "column": pl.String,
-        "kind": pl.String,
-        "method": pl.String,
-        "score": pl.Float64,
-        "threshold": pl.Float64,
-        "is_drifted": pl.Boolean,
-        "reference_rows": pl.Int64,
-        "current_rows": pl.Int64,
-        "reference_null_share": pl.Float64,
-        "current_null_share": pl.Float64,
-    }
+from analytics_platform.monitoring.drift import evidently_page
+from analytics_platform.monitoring.drift.causes import DAY, FILE, Cause, Part
+from analytics_platform.monitoring.drift.contributions import SHOWN, PredictionChange
+from analytics_platform.monitoring.drift.declared import (
+    JENSEN_SHANNON,
+    NULL_SHARE,
+    WASSERSTEIN,
 )
+from analytics_platform.monitoring.drift.watch import WindowDrift
 
-# Evidently divides by at least this much, so a column that varies less would never drift.
-_LEAST_DEVIATION = 0.001
-_NOISE_DRAWS = 1000
-_NOISE_CELLS = 128
-_GENERATED_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_NO_DATA_MARK = "<!-- no embedded data -->"
-_DASHBOARD = "drift_report"
-
-
-class DriftError(ValueError):
-    """Drift cannot be scored between these windows, or not for this column."""
-
-
-@dataclass(frozen=True)
-class DriftColumns:
-    """The columns to compare.
-
-    Attributes:
-        numeric: Columns compared by value: numbers and booleans.
-        categorical: Columns compared by the share of each value: strings, booleans, integers.
-    """
-
-    numeric: Sequence[str] = ()
-    categorical: Sequence[str] = ()
-
-    @property
-    def kinds(self) -> dict[str, Kind]:
-        """The kind of each column, numeric ones first.
-
-        Raises:
-            DriftError: If no column is named, or one is named twice.
-        """
-        names = [*self.numeric, *self.categorical]
-        if not names:
-            raise DriftError("Choosing columns for drift: expected at least one, found none.")
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DriftError(
-                f"Choosing columns for drift: expected each column once, found {twice} more than "
-                "once; list a column either as numeric or as categorical."
-            )
-        numeric: dict[str, Kind] = dict.fromkeys(self.numeric, "numeric")
-        categorical: dict[str, Kind] = dict.fromkeys(self.categorical, "categorical")
-        return numeric | categorical
+_STYLE = """
+.drift-head{font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:#1d2733;
+max-width:1180px;margin:32px auto 8px;padding:0 24px;line-height:1.45;font-size:15px}
+.drift-head h1{font-size:26px;margin:0 0 4px}.drift-head h2{font-size:19px;margin:34px 0 6px}
+.drift-head h3{font-size:15px;margin:0 0 4px;font-weight:600}
+.drift-head p{margin:4px 0 10px;max-width:820px}.drift-head .quiet{color:#5b6875}
+.drift-head .verdict{display:inline-block;padding:8px 14px;border-radius:6px;font-weight:600;
+margin:12px 0 8px;background:#e6f2ea;color:#1d5c34}
+.drift-head .verdict.drifted{background:#fbe9e3;color:#8f2d0f}
+.drift-head table{border-collapse:collapse;width:100%;font-size:14px;margin:6px 0 4px}
+.drift-head th{text-align:left;font-weight:500;color:#5b6875;border-bottom:1px solid #cfd6dd;
+padding:5px 10px 5px 0;vertical-align:bottom}
+.drift-head td{border-bottom:1px solid #edf0f3;padding:5px 10px 5px 0;vertical-align:middle}
+.drift-head .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.drift-head tr.drifted td:first-child{font-weight:600;color:#8f2d0f}
+.drift-head .bar{display:inline-block;height:9px;border-radius:2px;background:#7f93a8}
+.drift-head tr.drifted .bar,.drift-head .bar.up{background:#c8532a}
+.drift-head .bar.down{background:#3f78ad}
+.drift-head .rail{position:relative;display:inline-block;width:150px;height:14px;
+background:#f1f4f7;border-radius:2px}.drift-head .rail .bar{position:absolute;left:0;top:2px}
+.drift-head .rail i{position:absolute;left:75px;top:0;width:1px;height:14px;background:#1d2733}
+.drift-head td:last-child{white-space:nowrap}
+.drift-head .causes{display:grid;grid-template-columns:repeat(auto-fill,minmax(330px,1fr));
+gap:14px 34px}
+.drift-head code{font-size:13px}
+"""
+_WORDS = {
+    WASSERSTEIN: "values",
+    JENSEN_SHANNON: "shares",
+    NULL_SHARE: "missing",
+}
 
 
 @dataclass(frozen=True)
-class DriftResult:
-    """What a comparison of two windows found.
+class Column:
+    """A column of a table on the page."""
 
-    Attributes:
-        html: Evidently's report as one page that needs nothing from the net. The same windows
-            give the same bytes.
-        scores: One row per column, in the order asked for; columns of `SCORES_SCHEMA`. Shares
-            and rows are of the whole windows; scores are of the samples and never null or NaN.
-        drifted_share: The share of columns that drifted, from 0 to 1.
-    """
-
-    html: str
-    scores: pl.DataFrame
-    drifted_share: float
+    title: str
+    is_number: bool = False
 
 
-@dataclass(frozen=True)
-class _Window:
-    name: str
-    rows: int
-    null_shares: dict[str, float]
-    sample: pl.DataFrame
-
-
-@dataclass(frozen=True)
-class _Score:
-    method: str
-    score: float
-    threshold: float
-    is_drifted: bool
-
-
-def drift_report(
-    reference: pl.DataFrame,
-    current: pl.DataFrame,
-    columns: DriftColumns,
+def render(
+    drift: WindowDrift,
+    title: str,
     *,
-    title: str = "Data drift",
-    reference_name: str = "reference",
-    current_name: str = "current",
-    numeric_threshold: float = NUMERIC_THRESHOLD,
-    categorical_threshold: float = CATEGORICAL_THRESHOLD,
-    null_share_threshold: float = NULL_SHARE_THRESHOLD,
-    thresholds: Mapping[str, float] | None = None,
-    false_alarm_rate: float = FALSE_ALARM_RATE,
-    sample_rows: int = SAMPLE_ROWS,
-    maximum_categories: int = MAXIMUM_CATEGORIES,
-    seed: int = 0,
-) -> DriftResult:
-    """Scores, and a report to look at, of how far `current` has moved from `reference`.
-
-    A column drifts when its score reaches its threshold. The threshold is the least effect worth
-    a look, or, where the windows are so small that chance alone gives more, the score that
-    `false_alarm_rate` of windows without drift would exceed. Nulls, NaN and infinite values are
-    left out of the score and counted in the null shares. A column with no value in one of the
-    windows is scored by the difference of its null shares (method `null_share`).
+    causes: Sequence[Cause] = (),
+    change: PredictionChange | None = None,
+    blocks: str = "day",
+) -> str:
+    """The report of a window as one page; the same findings give the same bytes.
 
     Args:
-        reference: Rows to compare with; holds all `columns`.
-        current: Rows to judge; holds all `columns`.
-        columns: The columns to compare. A date or time is refused: it drifts by itself.
-        title: The heading of the report.
-        reference_name: What the report and errors call the reference, such as "reference,
-            January to August".
-        current_name: What they call the current window.
-        numeric_threshold: Least Wasserstein distance, in standard deviations of the reference.
-            A constant reference has none; there any change of the mean by 0.001 scores 1.
-        categorical_threshold: Least Jensen-Shannon distance.
-        null_share_threshold: Least difference of null shares, for a column scored by them.
-        thresholds: Least scores of single columns, instead of those of their kind.
-        false_alarm_rate: See above; from 0.001, as 1,000 windows are drawn.
-        sample_rows: Most rows of a window that are scored, drawn by `seed` and kept in order: the
-            same rows in the same order give the same result.
-        maximum_categories: Categories scored one by one; those with the smallest shares in both
-            windows together become "(other)", which can only lower the score.
-        seed: Of the sample and of the windows drawn for `false_alarm_rate`.
-
-    Returns:
-        The report, the scores and the share of drifted columns.
-
-    Raises:
-        DriftError: If a window is empty, lacks a column or holds a type that cannot be scored.
+        drift: What was found of the window.
+        title: The heading.
+        causes: What moved the drifted columns.
+        change: Why the mean prediction is another.
+        blocks: What went together when null windows were made.
     """
-    kinds = columns.kinds
-    least = _least_scores(kinds, numeric_threshold, categorical_threshold, thresholds or {})
-    if not 1 / _NOISE_DRAWS <= false_alarm_rate < 1:
-        raise DriftError(
-            f"Setting up drift: expected a false alarm rate from {1 / _NOISE_DRAWS} to below 1, "
-            f"found {false_alarm_rate}."
-        )
-    before = _window(reference, reference_name, kinds, sample_rows, seed)
-    after = _window(current, current_name, kinds, sample_rows, seed)
-
-    by_null_share, notes, pairs = _prepare(before, after, kinds, maximum_categories)
-    scored: dict[str, Kind] = {name: kinds[name] for name in pairs}
-    generator = np.random.default_rng(seed)
-    limits = {
-        name: max(least[name], _noise(kind, *pairs[name], false_alarm_rate, generator))
-        for name, kind in scored.items()
-    }
-    scores: dict[str, _Score] = {
-        name: _null_share_score(name, before, after, null_share_threshold) for name in by_null_share
-    }
-    widgets: list[Any] = []
-    if scored:
-        found, widgets = _evidently(scored, pairs, limits)
-        scores |= found
-
-    drifted = [name for name in kinds if scores[name].is_drifted]
-    share = len(drifted) / len(kinds)
-    facts = [
-        (f"{before.rows:,}", f"rows in {reference_name}"),
-        (f"{after.rows:,}", f"rows in {current_name}"),
-        (f"{len(drifted)} of {len(kinds)}", "columns drifted"),
+    sections = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="quiet">{escape(drift.window.name)} ({drift.rows[1]:,} rows), compared with '
+        f"{escape(drift.window.reference_name)} ({drift.rows[0]:,} rows)</p>",
+        _verdict(drift),
+        _explained(drift, blocks),
+        _scores(drift),
+        *_causes(causes),
+        _change(change),
     ]
-    notes += [
-        f"'{name}' is not in the table: one window has no value of it. Null share "
-        f"{before.null_shares[name]:.1%} before, {after.null_shares[name]:.1%} now "
-        f"({'drifted' if scores[name].is_drifted else 'not drifted'})."
-        for name in by_null_share
-    ]
-    if max(before.rows, after.rows) > sample_rows:
-        notes.append(f"Scores and plots are of a sample of {sample_rows:,} rows of a window.")
-    return DriftResult(
-        html=_html(title, facts, notes, widgets),
-        scores=_scores_frame(kinds, scores, before, after),
-        drifted_share=share,
+    widgets = evidently_page.drift_table(drift)
+    if widgets:
+        sections.append(
+            "<h2>How the values are distributed</h2>"
+            '<p class="quiet">Drawn by Evidently from evenly spaced values of every day; scores '
+            "and verdicts are those of all rows, as above. Open a row for a larger plot.</p>"
+        )
+    head = f'<style>{_STYLE}</style><div class="drift-head">{"".join(sections)}</div>'
+    return evidently_page.page(title, head, widgets)
+
+
+def _verdict(drift: WindowDrift) -> str:
+    drifted = drift.drifted
+    of = f"{len(drifted)} of {len(drift.kinds)} columns drifted"
+    said = f"{of}: {', '.join(drifted)}" if drifted else f"No column drifted ({of})"
+    kind = "verdict drifted" if drifted else "verdict"
+    return f'<div class="{kind}">{escape(said)}</div>'
+
+
+def _explained(drift: WindowDrift, blocks: str) -> str:
+    drawn = (
+        "windows made of days of the reference"
+        if blocks == "day"
+        else "whole windows out of the reference"
+    )
+    return (
+        "<p>A column has drifted when its distance from the reference is both more than chance "
+        f"gives and large enough to matter. Chance is what {drawn} show among themselves: of "
+        f"windows in which nothing drifted, at most {drift.budget:.2%} name a column. The bar "
+        "shows the distance; at the line in its middle the column drifts.</p>"
     )
 
 
-def _least_scores(
-    kinds: Mapping[str, Kind],
-    numeric_threshold: float,
-    categorical_threshold: float,
-    thresholds: Mapping[str, float],
-) -> dict[str, float]:
-    unknown = sorted(set(thresholds) - set(kinds))
-    if unknown:
-        raise DriftError(
-            f"Setting thresholds for drift: expected columns among {list(kinds)}, found {unknown}."
-        )
-    of_kind = {"numeric": numeric_threshold, "categorical": categorical_threshold}
-    return {name: thresholds.get(name, of_kind[kind]) for name, kind in kinds.items()}
-
-
-def _window(
-    frame: pl.DataFrame, name: str, kinds: Mapping[str, Kind], sample_rows: int, seed: int
-) -> _Window:
-    missing = [column for column in kinds if column not in frame.columns]
-    if missing:
-        raise DriftError(
-            f"Scoring drift of column {missing[0]!r}: expected it in the window {name!r}, "
-            f"found only {frame.columns}."
-        )
-    if frame.is_empty():
-        raise DriftError(
-            f"Scoring drift: expected rows in the window {name!r}, found none. "
-            "Check that its data has arrived, or skip the window."
-        )
-    values = frame.select(
-        _values(column, frame.schema[column], kind, name) for column, kind in kinds.items()
+def _scores(drift: WindowDrift) -> str:
+    rows = drift.scores.with_columns(times=pl.col("score") / pl.col("threshold")).sort(
+        ["is_drifted", "times", "column"], descending=[True, True, False]
     )
-    rows = values.height
-    null_shares = {column: values[column].null_count() / rows for column in kinds}
-    if rows > sample_rows:
-        chosen = np.random.default_rng(seed).choice(rows, sample_rows, replace=False)
-        values = values[np.sort(chosen)]
-    return _Window(name, rows, null_shares, values)
-
-
-def _values(column: str, dtype: pl.DataType, kind: Kind, window: str) -> pl.Expr:
-    """The column as finite Float64 or as String, nulls kept."""
-    values = pl.col(column)
-    if dtype == pl.Null:
-        return values.cast(pl.Float64 if kind == "numeric" else pl.String)
-    if kind == "numeric":
-        if dtype.is_numeric() or dtype == pl.Boolean:
-            numbers = values.cast(pl.Float64)
-            return pl.when(numbers.is_finite()).then(numbers).alias(column)
-        hint = "list it as categorical, or make a number of it"
-    else:
-        if dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum) or dtype.is_integer():
-            return values.cast(pl.String)
-        hint = "list it as numeric, or make a string of it"
-    if dtype.is_temporal():
-        hint = "a time drifts by itself: compare its month, weekday or hour instead"
-    raise DriftError(
-        f"Scoring drift of {kind} column {column!r} in the window {window!r}: found values "
-        f"of type {dtype}; {hint}."
-    )
-
-
-def _prepare(
-    before: _Window, after: _Window, kinds: Mapping[str, Kind], maximum_categories: int
-) -> tuple[list[str], list[str], dict[str, tuple[pl.Series, pl.Series]]]:
-    """The columns without values, notes for the reader, and pairs of samples of the others."""
-    by_null_share: list[str] = []
-    notes: list[str] = []
-    pairs: dict[str, tuple[pl.Series, pl.Series]] = {}
-    for name, kind in kinds.items():
-        old, new = before.sample[name], after.sample[name]
-        if old.null_count() == old.len() or new.null_count() == new.len():
-            by_null_share.append(name)
-        elif kind == "categorical":
-            pairs[name] = _fold(old, new, maximum_categories)
-        else:
-            factor = _scale(old)
-            if factor != 1.0:
-                notes.append(f"'{name}' is shown times {factor:.0e}, as it varies by little.")
-            pairs[name] = (old * factor, new * factor)
-    return by_null_share, notes, pairs
-
-
-def _fold(old: pl.Series, new: pl.Series, most: int) -> tuple[pl.Series, pl.Series]:
-    shares = (
-        pl.concat(
+    cells = []
+    marks = []
+    for row in rows.iter_rows(named=True):
+        marks.append("drifted" if row["is_drifted"] else "")
+        width = min(max(row["times"], 0.0), 2.0) * 75
+        cells.append(
             [
-                side.drop_nulls()
-                .value_counts(name="share", normalize=True)
-                .rename({side.name: "v"})
-                for side in (old, new)
+                escape(row["column"]),
+                _WORDS[row["method"]],
+                f'<span class="rail"><span class="bar" style="width:{width:.0f}px"></span>'
+                "<i></i></span>",
+                f"{row['score']:.3f}",
+                _number(row["threshold"]),
+                _percent(row["p_value"]),
+                _percent(row["q_value"]),
+                escape(_effect(row)),
+                f"{row['reference_null_share']:.1%} → {row['current_null_share']:.1%}",
+                "drifted" if row["is_drifted"] else "as before",
             ]
         )
-        .group_by("v")
-        .agg(pl.col("share").sum())
-        .sort(["share", "v"], descending=[True, False])
-    )
-    if shares.height <= most:
-        return old, new
-    kept = shares["v"].head(most - 1).implode()
-
-    def fold(side: pl.Series) -> pl.Series:
-        values = pl.col(side.name)
-        folded = pl.when(values.is_in(kept) | values.is_null()).then(values)
-        return side.to_frame().select(folded.otherwise(pl.lit(OTHER_CATEGORY)))[side.name]
-
-    return fold(old), fold(new)
-
-
-def _scale(reference: pl.Series) -> float:
-    """The power of ten that lifts a small spread above the least one Evidently divides by."""
-    deviation = float(np.std(reference.drop_nulls().to_numpy()))
-    if deviation == 0.0 or deviation >= _LEAST_DEVIATION:
-        return 1.0
-    return 10.0 ** math.ceil(math.log10(_LEAST_DEVIATION / deviation))
-
-
-def _noise(
-    kind: Kind,
-    reference: pl.Series,
-    current: pl.Series,
-    false_alarm_rate: float,
-    generator: np.random.Generator,
-) -> float:
-    """The score that `false_alarm_rate` of pairs of windows without drift would exceed.
-
-    Pairs of the same sizes are drawn from both windows put together, as in a parametric bootstrap
-    (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 16).
-    """
-    old, new = reference.drop_nulls(), current.drop_nulls()
-    if kind == "categorical":
-        draws = _categorical_noise(old, new, generator)
-    else:
-        draws = _numeric_noise(old.to_numpy(), new.to_numpy(), generator)
-    return float(np.quantile(draws, 1 - false_alarm_rate))
-
-
-def _categorical_noise(
-    old: pl.Series, new: pl.Series, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    counts = pl.concat([old, new]).value_counts().sort(old.name)["count"].to_numpy()
-    shares = counts / counts.sum()
-    first = generator.multinomial(old.len(), shares, _NOISE_DRAWS) / old.len()
-    second = generator.multinomial(new.len(), shares, _NOISE_DRAWS) / new.len()
-    middle = (first + second) / 2
-
-    def divergence(side: NDArray[np.float64]) -> NDArray[np.float64]:
-        ratio = np.divide(side, middle, out=np.ones_like(side), where=side > 0)
-        return (side * np.log(ratio)).sum(axis=1)
-
-    return np.sqrt(np.maximum((divergence(first) + divergence(second)) / 2, 0))
-
-
-def _numeric_noise(
-    old: NDArray[np.float64], new: NDArray[np.float64], generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Draws of the normed Wasserstein distance, by the Gaussian limit of cell counts.
-
-    The distance is the area between the two cumulative shares (Vallender, 1974). The cells are
-    narrow where the values are many and where they are far apart, as the tail of a delay weighs.
-    """
-    values = np.concatenate([old, new])
-    edges = np.unique(
-        np.concatenate(
+    return (
+        "<h2>Every column</h2>"
+        + _table(
             [
-                np.quantile(values, np.linspace(0, 1, _NOISE_CELLS // 2 + 1)),
-                np.linspace(values.min(), values.max(), _NOISE_CELLS // 2 + 1),
-            ]
+                Column("column"),
+                Column("compared"),
+                Column("distance"),
+                Column("score", True),
+                Column("drifts from", True),
+                Column("chance", True),
+                Column("for all columns", True),
+                Column("what changed", True),
+                Column("missing", True),
+                Column(""),
+            ],
+            cells,
+            marks,
         )
-    )
-    if edges.size < 2:
-        return np.zeros(_NOISE_DRAWS)
-    # Shares at or below each edge; the last one is the whole and always equal.
-    at_most = np.searchsorted(np.sort(values), edges, side="right") / values.size
-    shares = np.diff(at_most, prepend=0.0)
-    roots = np.sqrt(shares)
-    normal = generator.standard_normal((_NOISE_DRAWS, edges.size))
-    difference = normal * roots - (normal @ roots)[:, None] * shares
-    areas = np.abs(np.cumsum(difference, axis=1)[:, :-1]) @ np.diff(edges)
-    deviation = max(float(np.std(old)), _LEAST_DEVIATION)
-    return areas * math.sqrt(1 / old.size + 1 / new.size) / deviation
-
-
-def _evidently(
-    kinds: Mapping[str, Kind],
-    pairs: Mapping[str, tuple[pl.Series, pl.Series]],
-    limits: Mapping[str, float],
-) -> tuple[dict[str, _Score], list[Any]]:
-    """Evidently's scores of the columns and the widgets of its drift table."""
-    with warnings.catch_warnings():
-        # Evidently's own imports use names that numpy and litestar have deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import pandas as pd
-        from evidently import DataDefinition, Dataset, Report
-        from evidently.legacy.metrics import DataDriftTable
-
-    definition = DataDefinition(
-        numerical_columns=[name for name, kind in kinds.items() if kind == "numeric"],
-        categorical_columns=[name for name, kind in kinds.items() if kind == "categorical"],
-    )
-    datasets = [
-        Dataset.from_pandas(
-            pd.DataFrame({name: pairs[name][side].to_numpy() for name in kinds}, copy=False),
-            data_definition=definition,
-        )
-        for side in (0, 1)
-    ]
-    table = DataDriftTable(
-        columns=list(kinds),
-        per_column_stattest={name: METHODS[kind] for name, kind in kinds.items()},
-        per_column_stattest_threshold=dict(limits),
-    )
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        # A constant column has no correlation with others, and one row no deviation; Evidently
-        # computes both for plots only.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        context = Report([]).run(datasets[1], datasets[0]).context
-        # What `DataDriftPreset` draws; the preset scores each column three times (1.0 s against
-        # 0.6 s for 13 columns).
-        result, widgets = context.get_legacy_metric(table, None, None)
-    scores = {}
-    for name, kind in kinds.items():
-        found = result.drift_by_columns[name]
-        # Sums over categories are taken in an order that changes from process to process.
-        score = round(float(found.drift_score), 12)
-        if not math.isfinite(score):
-            raise DriftError(
-                f"Scoring drift of {kind} column {name!r}: expected a finite score, found {score}."
+        + (
+            '<p class="quiet">Chance: how often a window without drift scores as much. For all '
+            "columns: corrected for their number (Benjamini and Hochberg's false discovery rate). "
+            f"Score: {WASSERSTEIN} distance in standard deviations of the reference for values, "
+            "Jensen-Shannon distance for shares, difference for the share without a value.</p>"
+            + "".join(
+                f"<p class=\"quiet\">'{escape(name)}' is not in the table below: one window has no "
+                f"value of it. Null share {before:.1%} before, {now:.1%} now "
+                f"({'drifted' if is_drifted else 'not drifted'}).</p>"
+                for name, before, now, is_drifted in _without_values(drift)
             )
-        scores[name] = _Score(METHODS[kind], score, limits[name], bool(found.drift_detected))
-    return scores, list(widgets)
-
-
-def _null_share_score(name: str, before: _Window, after: _Window, threshold: float) -> _Score:
-    score = abs(after.null_shares[name] - before.null_shares[name])
-    return _Score(NULL_SHARE, score, threshold, score >= threshold)
-
-
-def _scores_frame(
-    kinds: Mapping[str, Kind], scores: Mapping[str, _Score], before: _Window, after: _Window
-) -> pl.DataFrame:
-    return pl.DataFrame(
-        [
-            {
-                "column": name,
-                "kind": kind,
-                "method": scores[name].method,
-                "score": scores[name].score,
-                "threshold": scores[name].threshold,
-                "is_drifted": scores[name].is_drifted,
-                "reference_rows": before.rows,
-                "current_rows": after.rows,
-                "reference_null_share": before.null_shares[name],
-                "current_null_share": after.null_shares[name],
-            }
-            for name, kind in kinds.items()
-        ],
-        schema=SCORES_SCHEMA,
+        )
     )
 
 
-def _html(
-    title: str,
-    facts: Sequence[tuple[str, str]],
-    notes: Sequence[str],
-    widgets: Sequence[Any],
-) -> str:
-    """Evidently's page, with its data written by us.
-
-    Evidently leaves a `<` in a category as it is, so that a delivered value could end the script
-    and start its own. It gives widgets random ids, so that no report would equal another. And it
-    writes the data of nested widgets twice and the same theme into every plot, with 17 digits:
-    0.7 MB for 13 columns, where ours is 0.1 MB.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from evidently.legacy.model.dashboard import DashboardInfo
-        from evidently.legacy.renderers.html_widgets import (
-            CounterData,
-            counter,
-            group_widget,
-            header_text,
+def _without_values(drift: WindowDrift) -> list[tuple[str, float, float, bool]]:
+    return [
+        (
+            row["column"],
+            row["reference_null_share"],
+            row["current_null_share"],
+            row["is_drifted"],
         )
-        from evidently.legacy.utils import NumpyEncoder
-        from evidently.legacy.utils.dashboard import TemplateParams, file_html_template
-
-    head = [
-        header_text(label=title),
-        counter(counters=[CounterData(label, value) for value, label in facts]),
-        *(counter(counters=[CounterData(note, "")]) for note in notes),
+        for row in drift.scores.iter_rows(named=True)
+        if row["method"] == NULL_SHARE and row["column"] not in drift.samples
     ]
-    dashboard = DashboardInfo(
-        name=title, widgets=[group_widget(title="", widgets=[*head, *widgets])]
+
+
+def _effect(row: dict[str, Any]) -> str:
+    if row["method"] == WASSERSTEIN:
+        return f"mean {row['effect_size']:+.2f} sd"
+    if row["method"] == NULL_SHARE:
+        return f"{row['effect_size'] * 100:+.1f} points"
+    return f"a share {row['effect_size'] * 100:+.1f} points"
+
+
+def _causes(causes: Sequence[Cause]) -> Iterable[str]:
+    groups: dict[tuple[str, str], list[Cause]] = {}
+    for cause in causes:
+        groups.setdefault((cause.column, cause.method), []).append(cause)
+    if not groups:
+        return
+    yield (
+        "<h2>What moved the drifted columns</h2><p>Each part's share of the score, the largest "
+        "first; all parts of a kind add up to 100 %. A part that always differed from the others "
+        "adds nothing. Below zero it moved against the drift.</p>"
     )
-    plain = json.loads(
-        json.dumps(dashboard.dict(), cls=NumpyEncoder),
-        parse_float=lambda digits: float(f"{float(digits):.7g}"),
-    )
-    graphs: dict[str, Any] = {}
-    _take_graphs(plain["widgets"], graphs)
-    themes: list[Any] = []
-    for graph in graphs.values():
-        theme = graph["params"]["layout"].pop("template", {})
-        if theme not in themes:
-            themes.append(theme)
-        graph["theme"] = themes.index(theme)
-    data = _stable_ids(
-        f"document.title = {_script_json(title)};\n"
-        f"var {_DASHBOARD} = {_script_json(plain)};\n"
-        f"var additional_graphs_{_DASHBOARD} = {_script_json(graphs)};\n"
-        f"var themes = {_script_json(themes)};\n"
-        f"for (const graph of Object.values(additional_graphs_{_DASHBOARD}))\n"
-        "  graph.params.layout.template = themes[graph.theme];"
-    )
-    page = file_html_template(
-        TemplateParams(
-            dashboard_id=_DASHBOARD,
-            dashboard_info=dashboard,
-            additional_graphs={},
-            embed_data=False,
+    for (column, method), of_column in groups.items():
+        yield f"<h2>{escape(column)}: {_WORDS[method]}</h2>"
+        yield '<div class="causes">'
+        for cause in of_column:
+            by = {DAY: "by day", FILE: "files of these days"}.get(cause.by, f"by {cause.by}")
+            yield f"<div><h3>{escape(by)}</h3>{_parts(cause.parts)}</div>"
+        yield "</div>"
+
+
+def _parts(parts: Sequence[Part]) -> str:
+    with_before = any(part.rows_share_before is not None for part in parts)
+    cells = []
+    for part in parts:
+        width = min(abs(part.share), 1.0) * 90
+        way = "up" if part.share >= 0 else "down"
+        cells.append(
+            [
+                escape(part.group),
+                f'<span class="bar {way}" style="width:{width:.0f}px"></span>',
+                f"{part.share:.0%}",
+                f"{part.rows:,}",
+                *(
+                    [f"{part.rows_share_before or 0:.1%} → {part.rows_share_now:.1%}"]
+                    if with_before
+                    else []
+                ),
+            ]
+        )
+    columns = [Column(""), Column(""), Column("of the score", True), Column("rows", True)]
+    if with_before:
+        columns.append(Column("of all rows", True))
+    return _table(columns, cells)
+
+
+def _change(change: PredictionChange | None) -> str:
+    if change is None:
+        return ""
+    most = max((abs(feature.change) for feature in change.features), default=0.0) or 1.0
+    cells = [
+        [
+            escape(feature.feature),
+            f'<span class="bar {"up" if feature.change >= 0 else "down"}" '
+            f'style="width:{abs(feature.change) / most * 150:.0f}px"></span>',
+            f"{feature.change:+.3f}",
+            f"{feature.before:+.3f}",
+            f"{feature.now:+.3f}",
+        ]
+        for feature in change.features[:SHOWN]
+    ]
+    rest = sum(feature.change for feature in change.features[SHOWN:])
+    cells.append([f"the other {max(len(change.features) - SHOWN, 0)}", "", f"{rest:+.3f}", "", ""])
+    return (
+        "<h2>What moved the predictions</h2>"
+        f"<p>{escape(change.model)}: the mean log-odds of the prediction went from "
+        f"{change.before:+.3f} to {change.now:+.3f} ({change.now - change.before:+.3f}). Each "
+        "feature's part of that change, which add up to it, on "
+        f"{change.rows[0]:,} rows of the reference and {change.rows[1]:,} of the window.</p>"
+        + _table(
+            [
+                Column("feature"),
+                Column(""),
+                Column("change", True),
+                Column("mean before", True),
+                Column("mean now", True),
+            ],
+            cells,
         )
     )
-    if page.count(_NO_DATA_MARK) != 1:
-        raise RuntimeError(
-            f"Writing a drift report: expected Evidently's page to hold {_NO_DATA_MARK!r} once, "
-            f"found it {page.count(_NO_DATA_MARK)} times. This version of Evidently writes its "
-            "page differently; pin the version in requirements.lock or adapt `_html`."
+
+
+def _table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], marks: Sequence[str] = ()
+) -> str:
+    """A table of HTML that is escaped already."""
+
+    def cell(tag: str, column: Column, content: str) -> str:
+        kind = ' class="n"' if column.is_number else ""
+        return f"<{tag}{kind}>{content}</{tag}>"
+
+    head = "".join(cell("th", column, column.title) for column in columns)
+    body = []
+    for at, row in enumerate(rows):
+        mark = f' class="{marks[at]}"' if marks and marks[at] else ""
+        body.append(
+            f"<tr{mark}>"
+            + "".join(cell("td", column, value) for column, value in zip(columns, row, strict=True))
+            + "</tr>"
         )
-    return page.replace(_NO_DATA_MARK, f"<script>\n{data}\n</script>")
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
 
-def _script_json(value: object) -> str:
-    """JSON that can stand inside a script element, whatever strings it holds."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else f"{share:.0e}"
 
 
-def _take_graphs(widgets: Sequence[dict[str, Any]], graphs: dict[str, Any]) -> None:
-    """Move the graphs that a widget opens on demand from the widgets into `graphs`, by id."""
-    for widget in widgets:
-        for graph in widget.pop("additionalGraphs", ()):
-            graphs[graph["id"]] = graph
-        _take_graphs(widget.get("widgets", ()), graphs)
-
-
-def _stable_ids(data: str) -> str:
-    """Number Evidently's random ids in order of appearance."""
-    numbers: dict[str, int] = {}
-
-    def number(match: re.Match[str]) -> str:
-        return f"widget-{numbers.setdefault(match[0], len(numbers))}"
-
-    return _GENERATED_ID.sub(number, data)
+def _number(value: float) -> str:
+    return "never" if value == float("inf") else f"{value:.3f}"

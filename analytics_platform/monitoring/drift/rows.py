@@ -86,7 +86,7 @@ class Rows:
             """,
             self._span(),
         ).fetchnumpy()
-        return self._positioned(found["unit"], np.asarray(found["value"]))
+        return self._positioned(np.asarray(found["unit"]), np.asarray(found["value"]))
 
     def _positioned(
         self, units: NDArray[np.int32], values: NDArray[np.float64]

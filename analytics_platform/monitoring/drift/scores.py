@@ -55,9 +55,7 @@ def wasserstein(reference: Distribution, current: Distribution) -> float:
     values = np.concatenate([reference.values, current.values])
     # A stable sort merges two runs in one pass.
     order = np.argsort(values, kind="stable")
-    steps = np.concatenate(
-        [reference.counts * current.total, current.counts * -reference.total]
-    )
+    steps = np.concatenate([reference.counts * current.total, current.counts * -reference.total])
     # In whole numbers, so that ten million small shares add up exactly.
     apart = np.abs(np.cumsum(steps[order])[:-1])
     area = float((apart * np.diff(values[order])).sum())

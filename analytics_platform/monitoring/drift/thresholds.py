@@ -128,22 +128,7 @@ class Unvaried:
         return float(np.nextafter(0.0, 1.0)) if self.chance <= p_value else math.inf
 
 
-@dataclass(frozen=True)
-class Untold:
-    """A reference too short to say how windows vary: nothing is drift."""
-
-    def p_value(self, score: float) -> float:
-        """1: nothing speaks against no drift."""
-        return 1.0
-
-    def least_score(self, p_value: float) -> float:
-        """None has a smaller one."""
-        return math.inf
-
-
-def null_of(
-    scores: NDArray[np.float64], null: NullWindows, odd_units: Callable[[], int]
-) -> Null:
+def null_of(scores: NDArray[np.float64], null: NullWindows, odd_units: Callable[[], int]) -> Null:
     """How a column's score is distributed without drift.
 
     Args:
@@ -155,7 +140,8 @@ def null_of(
     if null.independent is None:
         return Ranked(np.sort(scores[:-1])[::-1])
     if null.independent < LEAST_BLOCKS:
-        return Untold()
+        # Nothing to be ranked among: nothing is drift.
+        return Ranked(np.zeros(0))
     if not (scores > 0).any():
         units, odd = null.window_units + null.reference_units, odd_units()
         chance = math.comb(units - odd, null.window_units - odd) / math.comb(

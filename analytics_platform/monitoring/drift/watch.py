@@ -140,9 +140,7 @@ def score_windows(
         )
     rows.require(kinds)
     # A column may be tested twice, and the smallest p-value is held to the budget over the tests.
-    draws = max(
-        calibration.draws, math.ceil(2 * len(kinds) / calibration.false_alarm_budget)
-    )
+    draws = max(calibration.draws, math.ceil(2 * len(kinds) / calibration.false_alarm_budget))
     nulls = [
         null_windows(window, ordinals, calibration.blocks, draws, calibration.seed)
         for window in windows

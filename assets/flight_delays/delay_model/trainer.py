@@ -133,6 +133,27 @@ def predict(model: lightgbm.Booster | str, frame: pl.DataFrame) -> pl.Series:
     return pl.Series("late_probability", scores, dtype=pl.Float64)
 
 
+def contributions(model: lightgbm.Booster | str, frame: pl.DataFrame) -> pl.DataFrame:
+    """What each feature adds to the log-odds of each row, as TreeSHAP has it; a column each.
+
+    A row's contributions and `(base)`, which is the same for all rows, add up to the log-odds of
+    its prediction (Lundberg et al., From local explanations to global understanding with
+    explainable AI for trees, 2020).
+
+    Args:
+        model: A trained model, or its text.
+        frame: Features, with at least the columns that the model learned from.
+    """
+    import lightgbm
+    import numpy as np
+
+    booster = lightgbm.Booster(model_str=model) if isinstance(model, str) else model
+    names = booster.feature_name()
+    matrix = _matrix(frame, names, booster.pandas_categorical or [])
+    parts = np.asarray(booster.predict(matrix, pred_contrib=True, num_threads=THREADS))
+    return pl.DataFrame(parts, schema=[*names, "(base)"], orient="row")
+
+
 def importance(model: lightgbm.Booster) -> pl.DataFrame:
     """Columns `feature` and `gain`, the most useful first."""
     return pl.DataFrame(
