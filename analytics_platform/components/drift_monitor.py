@@ -99,7 +99,7 @@ class DriftEffects(dg.Model, dg.Resolvable):
     numeric: float = LeastEffects().numeric
     categorical: float = LeastEffects().categorical
     null_share: float = LeastEffects().null_share
-    columns: dict[str, float] = {}
+    columns: dict[str, float] | None = None
 
 
 class Explain(dg.Model, dg.Resolvable):
@@ -153,11 +153,11 @@ class DriftMonitor(dg.Component, dg.Model, dg.Resolvable):
     where: str | None = None
     window: Literal["day", "week", "month", "rows"] = "week"
     window_rows: int | None = None
-    row_order: list[str] = []
+    row_order: Sequence[str] = ()
     blocks: Blocks = "day"
-    numeric: list[str] = []
-    categorical: list[str] = []
-    segments: list[str] = []
+    numeric: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+    segments: Sequence[str] = ()
     false_alarm_budget: float = Calibration().false_alarm_budget
     least_effects: DriftEffects = DriftEffects()
     action: Literal["warn", "block"] = "warn"
@@ -346,7 +346,7 @@ def _has_drift(drift: WindowDrift) -> bool:
 
 def _effects(declared: DriftMonitor) -> LeastEffects:
     least = declared.least_effects
-    return LeastEffects(least.numeric, least.categorical, least.null_share, least.columns)
+    return LeastEffects(least.numeric, least.categorical, least.null_share, least.columns or {})
 
 
 def _reference_days(
@@ -455,7 +455,9 @@ def _judgeable(
     judged = []
     skipped: dict[str, str] = {}
     for key, window in windows:
-        needed = LEAST_BLOCKS * window.current.size
+        # A window of one unit, or whose days go together, is compared with whole windows.
+        is_whole = declared.blocks == "window" or window.current.size == 1
+        needed = (LEAST_BLOCKS if is_whole else 2) * window.current.size
         if not window.current.size:
             skipped[key or window.name] = "it has no rows"
         elif window.reference.size < needed:

@@ -65,7 +65,7 @@ class Measure(Protocol):
     def resampled(self, pool: Units, windows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The score of each window (a row of units) against the rest of the pool.
 
-        It may be of counted cells, and thus a little below `score`.
+        It may be of values counted in cells, and thus only near `score`.
         """
         ...
 
@@ -391,8 +391,10 @@ class NullProfile:
 
 
 def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where cells end: every value where there are few; else narrow where values are many and
-    where they lie far apart, as the tail of a delay weighs.
+    """Where cells end: at every value, where there are few.
+
+    Else cells are narrow where values are many and where they lie far apart, as the tail of a delay
+    weighs.
     """
     if values.size == 0:
         return np.zeros(1)

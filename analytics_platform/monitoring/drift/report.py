@@ -172,7 +172,7 @@ def _scores(drift: WindowDrift) -> str:
             f"Score: {WASSERSTEIN} distance in standard deviations of the reference for values, "
             "Jensen-Shannon distance for shares, difference for the share without a value.</p>"
             + "".join(
-                f"<p class=\"quiet\">'{escape(name)}' is not in the table below: one window has no "
+                f"<p class=\"quiet\">'{escape(name)}' is not drawn below: one window has no "
                 f"value of it. Null share {before:.1%} before, {now:.1%} now "
                 f"({'drifted' if is_drifted else 'not drifted'}).</p>"
                 for name, before, now, is_drifted in _without_values(drift)

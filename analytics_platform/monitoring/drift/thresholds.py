@@ -19,7 +19,10 @@ from analytics_platform.monitoring.drift.windows import LEAST_BLOCKS, NullWindow
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_FREEDOM = 200.0
+# Windows that all score the same say little of how the next one scores.
+_LEAST_DEVIATION = 0.05
+_LEAST_INDEPENDENT = 2.0
+_LARGEST_EXPONENT = 700.0
 
 
 class Null(Protocol):
@@ -63,49 +66,67 @@ class Ranked:
 class Fitted:
     """A tail fitted to few windows, because ranks among few reach no small p-value.
 
-    A squared score is near a weighted sum of squares, so it is taken for a scaled chi-square with
-    the mean and variance of the null windows (Satterthwaite, An approximate distribution of
-    estimates of variance components, 1946). Its mean is known from `independent` windows only, so
-    that the ratio of a new window's squared score to it follows an F distribution.
+    The logarithm of a score is taken for normal, and the window's own for one more of them. Mean
+    and deviation are known from `independent` windows only, so that its departure follows
+    Student's t with that many less one (the prediction interval of a normal sample: Hahn and
+    Meeker, Statistical Intervals, 1991, section 4.8). Scores whose logarithm has a long lower tail,
+    as that of the size of a normal mean has, are judged more mildly than they could be, never more
+    harshly.
 
     Attributes:
-        mean_square: The mean of the squared scores.
-        freedom: Degrees of freedom of one squared score; few where some windows lie far out.
-        independent: Windows that do not overlap.
+        mean: The mean logarithm of the scores above 0.
+        deviation: Their standard deviation.
+        independent: As many windows above 0 that do not overlap.
+        above_zero: The chance of a score above 0.
     """
 
-    mean_square: float
-    freedom: float
+    mean: float
+    deviation: float
     independent: float
+    above_zero: float
 
     @classmethod
     def to(cls, scores: NDArray[np.float64], independent: float) -> Fitted:
-        """Fit a tail to the scores of null windows, not all zero."""
-        squares = scores**2
-        mean = float(squares.mean())
-        variance = float(squares.var(ddof=1)) if squares.size > 1 else 0.0
-        by_moments = 2 * mean * mean / variance if variance > 0 else math.inf
-        above = squares[squares > 0]
-        # The maximum-likelihood shape of a gamma distribution, by Minka's closed approximation
-        # (Estimating a Gamma distribution, 2002). The smaller of the two has the heavier tail.
-        gap = math.log(above.mean()) - float(np.log(above).mean())
-        root = math.sqrt((gap - 3) ** 2 + 24 * gap)
-        by_likelihood = (3 - gap + root) / (6 * gap) if gap > 0 else math.inf
-        return cls(mean, min(by_moments, by_likelihood, _MOST_FREEDOM), independent)
+        """Fit a tail to the scores of null windows, not all zero.
+
+        Args:
+            scores: Of windows that may overlap.
+            independent: How many of them do not.
+        """
+        logarithms = np.log(scores[scores > 0])
+        share = logarithms.size / scores.size
+        deviation = float(logarithms.std(ddof=1)) if logarithms.size > 1 else 0.0
+        return cls(
+            float(logarithms.mean()),
+            max(deviation, _LEAST_DEVIATION),
+            max(independent * share, _LEAST_INDEPENDENT),
+            # One more window is above 0, as this one is.
+            (independent * share + 1) / (independent + 1),
+        )
+
+    @property
+    def _scale(self) -> float:
+        return self.deviation * math.sqrt(1 + 1 / self.independent)
 
     def p_value(self, score: float) -> float:
-        """The upper tail of the F distribution."""
-        from scipy.stats import f
+        """The upper tail of Student's t."""
+        from scipy.special import stdtr
 
-        ratio = score * score / self.mean_square
-        return float(f.sf(ratio, self.freedom, self.freedom * self.independent))
+        if score <= 0:
+            return 1.0
+        departure = (math.log(score) - self.mean) / self._scale
+        return self.above_zero * float(stdtr(self.independent - 1, -departure))
 
     def least_score(self, p_value: float) -> float:
         """Its inverse."""
-        from scipy.stats import f
+        from scipy.special import stdtrit
 
-        ratio = float(f.isf(p_value, self.freedom, self.freedom * self.independent))
-        return math.sqrt(self.mean_square * ratio)
+        share = p_value / self.above_zero
+        if share >= 1:
+            return 0.0
+        departure = -float(stdtrit(self.independent - 1, share))
+        exponent = self.mean + departure * self._scale
+        return math.exp(exponent) if exponent < _LARGEST_EXPONENT else math.inf
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,23 @@
-"""Drift scores against hand-computed cases, and reports that need nothing from the net."""
+"""Two frames compared: hand-computed cases, awkward columns, and refusals that name the column."""
 
 from __future__ import annotations
 
 import math
-import socket
-import sys
 from datetime import date
-from html.parser import HTMLParser
 
 import numpy as np
 import polars as pl
 import pytest
 
 from analytics_platform.monitoring.drift import (
-    NULL_SHARE,
-    OTHER_CATEGORY,
     SCORES_SCHEMA,
+    Calibration,
     DriftColumns,
     DriftError,
+    LeastEffects,
     drift_report,
 )
+from analytics_platform.monitoring.drift.declared import NULL_SHARE
 
 LARGEST_JENSEN_SHANNON = math.sqrt(math.log(2))
 
@@ -28,22 +26,11 @@ def normal(rows: int, seed: int, mean: float = 0.0) -> list[float]:
     return np.random.default_rng(seed).normal(mean, 1.0, rows).tolist()
 
 
-def row_of(result, column: str) -> dict:
-    return result.scores.row(by_predicate=pl.col("column") == column, named=True)
-
-
-class Elements(HTMLParser):
-    """The elements of a page: every address one loads from, and how many scripts there are."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-        self.scripts = 0
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.scripts += tag == "script"
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "data")]
+def row_of(result, column: str, method: str | None = None) -> dict:
+    rows = result.scores.filter(pl.col("column") == column)
+    if method:
+        rows = rows.filter(pl.col("method") == method)
+    return rows.row(0, named=True)
 
 
 def test_scores_are_those_computed_by_hand():
@@ -66,8 +53,11 @@ def test_scores_are_those_computed_by_hand():
     assert result.scores.schema == SCORES_SCHEMA
     assert result.scores["method"].to_list() == ["wasserstein", "jensenshannon"]
     assert result.scores["score"].to_list() == pytest.approx([0.5, math.sqrt(divergence)])
+    # The mean moved by half a standard deviation, and each share by 25 points.
+    assert result.scores["effect_size"][0] == pytest.approx(0.5)
+    assert abs(result.scores["effect_size"][1]) == pytest.approx(0.25)
     assert result.scores["is_drifted"].to_list() == [True, True]
-    assert result.drifted_share == 1.0
+    assert result.drifted == ["letter", "number"] or result.drifted == ["number", "letter"]
 
 
 def test_small_batches_without_drift_are_not_flagged():
@@ -87,15 +77,11 @@ def test_small_batches_without_drift_are_not_flagged():
 
     reference = batch(5000)
     results = [drift_report(reference, batch(200), columns) for _ in range(10)]
-    assert [result.drifted_share for result in results] == [0.0] * 10
+    assert [result.drifted for result in results] == [[]] * 10
 
     moved = batch(200).with_columns(pl.col("delay") * 2, pl.lit("A").alias("carrier"))
-    assert drift_report(reference, moved, columns).scores["is_drifted"].to_list() == [
-        True,
-        False,
-        True,
-        False,
-    ]
+    found = drift_report(reference, moved, columns)
+    assert found.scores["is_drifted"].to_list() == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -137,13 +123,14 @@ def test_small_batches_without_drift_are_not_flagged():
             id="not-finite",
         ),
         pytest.param(
-            [1.0, None, 2.0, 3.0], [None] * 9, "numeric", NULL_SHARE, 0.75, True, id="now-all-null"
+            [1.0, 2.0, 3.0, 4.0] * 50, [None] * 90, "numeric", NULL_SHARE, 1.0, True, id="all-null"
         ),
         pytest.param(
             [None] * 20, ["a"] + [None] * 19, "categorical", NULL_SHARE, 0.05, False, id="was-null"
         ),
-        pytest.param([None] * 5, [None] * 5, "numeric", NULL_SHARE, 0.0, False, id="never-a-value"),
+        pytest.param([None] * 9, [None] * 9, "numeric", NULL_SHARE, 0.0, False, id="never-a-value"),
         pytest.param([1.0, 3.0] * 50, [2.0], "numeric", "wasserstein", 1.0, False, id="one-row"),
+        pytest.param([1.0], [2.0] * 50, "numeric", "wasserstein", 1000, False, id="one-before"),
     ],
 )
 def test_awkward_columns_get_a_finite_score(before, after, kind, method, score, is_drifted):
@@ -154,31 +141,22 @@ def test_awkward_columns_get_a_finite_score(before, after, kind, method, score, 
     assert found["method"] == method
     assert found["score"] == pytest.approx(score, abs=1e-9)
     assert found["is_drifted"] is is_drifted
-    assert result.drifted_share == float(is_drifted)
+    assert result.drifted == (["x"] if is_drifted else [])
     assert result.scores.null_count().sum_horizontal().item() == 0
     assert not result.scores.select(pl.selectors.float().is_nan().any()).row(0).count(True)
-
-
-def test_a_column_without_values_is_named_in_the_report_beside_the_others():
-    before = pl.DataFrame({"gust": [1.0, 2.0] * 50, "speed": [1.0, 2.0] * 50})
-    after = before.with_columns(gust=pl.lit(None, pl.Float64))
-
-    result = drift_report(before, after, DriftColumns(["gust", "speed"]))
-
-    assert result.scores["method"].to_list() == [NULL_SHARE, "wasserstein"]
-    assert result.drifted_share == 0.5
-    assert "'gust' is not in the table" in result.html
-    assert "Null share 0.0% before, 100.0% now (drifted)" in result.html
 
 
 def test_null_shares_and_rows_are_of_the_whole_windows():
     before = pl.DataFrame({"x": [1.0, 2.0, 3.0, None] * 1000})
     after = pl.DataFrame({"x": [1.0, 2.0] * 300})
 
-    found = row_of(drift_report(before, after, DriftColumns(["x"]), sample_rows=500), "x")
+    result = drift_report(before, after, DriftColumns(["x"]), sample_rows=50)
+    found = row_of(result, "x", NULL_SHARE)
 
     assert (found["reference_rows"], found["current_rows"]) == (4000, 600)
     assert (found["reference_null_share"], found["current_null_share"]) == (0.25, 0.0)
+    assert (found["score"], found["effect_size"]) == (0.25, -0.25)
+    assert found["is_drifted"] is True
 
 
 def test_rare_categories_are_scored_together_but_a_new_large_one_alone():
@@ -187,25 +165,60 @@ def test_rare_categories_are_scored_together_but_a_new_large_one_alone():
         tail=pl.when(pl.int_range(pl.len()) < 2500).then(pl.lit("NEW")).otherwise("tail")
     )
 
-    result = drift_report(before, after, DriftColumns(categorical=["tail"]), maximum_categories=10)
+    result = drift_report(
+        before,
+        after,
+        DriftColumns(categorical=["tail"]),
+        calibration=Calibration(maximum_categories=10),
+    )
 
     assert row_of(result, "tail")["is_drifted"] is True
     assert '"NEW"' in result.html
-    assert f'"{OTHER_CATEGORY}"' in result.html
+    assert '"(other)"' in result.html
     assert '"N4999"' not in result.html
 
 
-def test_thresholds_can_be_set_by_kind_and_by_column():
+def test_least_effects_are_set_by_kind_and_by_column():
     before = pl.DataFrame({"a": normal(5000, 1), "b": normal(5000, 2)})
     after = pl.DataFrame({"a": normal(5000, 3, 0.5), "b": normal(5000, 4, 0.5)})
 
     result = drift_report(
-        before, after, DriftColumns(["a", "b"]), numeric_threshold=0.3, thresholds={"b": 0.9}
+        before,
+        after,
+        DriftColumns(["a", "b"]),
+        effects=LeastEffects(numeric=0.3, columns={"b": 0.9}),
     )
 
+    # Both are as good as certain; only one is large enough.
+    assert result.scores["q_value"].max() < 0.01
     assert result.scores["threshold"].to_list() == [0.3, 0.9]
     assert result.scores["is_drifted"].to_list() == [True, False]
-    assert result.drifted_share == 0.5
+    assert result.drifted == ["a"]
+
+
+def test_a_trifle_in_many_rows_is_certain_and_no_alarm():
+    before = pl.DataFrame({"x": normal(400_000, 1)})
+    after = pl.DataFrame({"x": normal(400_000, 2, 0.02)})
+
+    found = row_of(drift_report(before, after, DriftColumns(["x"])), "x")
+
+    assert found["p_value"] < 0.001
+    assert found["is_drifted"] is False
+
+
+def test_a_day_that_both_frames_hold_is_two_days():
+    days = [date(2013, 1, 1 + at) for at in range(20)]
+    before = pl.DataFrame({"day": days * 50, "x": normal(1000, 1)})
+    after = pl.DataFrame({"day": days[:7] * 50, "x": normal(350, 2, 1.0)})
+
+    result = drift_report(before, after, DriftColumns(["x"]), time_column="day")
+
+    found = row_of(result, "x")
+    assert (found["reference_rows"], found["current_rows"]) == (1000, 350)
+    assert found["is_drifted"] is True
+    assert {part.group for cause in result.causes for part in cause.parts} <= {
+        str(day) for day in days[:7]
+    }
 
 
 ROWS = pl.DataFrame({"x": [1.0, 2.0], "name": ["a", "b"], "day": [date(2013, 2, 8)] * 2})
@@ -223,12 +236,12 @@ ROWS = pl.DataFrame({"x": [1.0, 2.0], "name": ["a", "b"], "day": [date(2013, 2, 
         pytest.param(
             ROWS, ROWS.drop("x"), DriftColumns(["x"]), "column 'x': expected it in .* 'current'"
         ),
-        pytest.param(
-            ROWS, ROWS, DriftColumns(["day"]), "'day' .*'reference'.*Date; a time drifts by itself"
-        ),
+        pytest.param(ROWS, ROWS, DriftColumns(["day"]), "'day' .*DATE; a time drifts by itself"),
         pytest.param(ROWS, ROWS, DriftColumns([], ["day"]), "'day' .*a time drifts by itself"),
-        pytest.param(ROWS, ROWS, DriftColumns(["name"]), "'name' .*String; list it as categorical"),
-        pytest.param(ROWS, ROWS, DriftColumns([], ["x"]), "'x' .*Float64; list it as numeric"),
+        pytest.param(
+            ROWS, ROWS, DriftColumns(["name"]), "'name' .*VARCHAR; list it as categorical"
+        ),
+        pytest.param(ROWS, ROWS, DriftColumns([], ["x"]), "'x' .*DOUBLE; list it as numeric"),
         pytest.param(ROWS, ROWS, DriftColumns(["x"], ["x"]), r"found \['x'\] more than once"),
         pytest.param(ROWS, ROWS, DriftColumns(), "expected at least one, found none"),
     ],
@@ -240,51 +253,13 @@ def test_what_cannot_be_scored_is_refused_by_name(before, after, columns, messag
 
 def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(DriftError, match=r"expected columns among \['x'\], found \['y'\]"):
-        drift_report(ROWS, ROWS, DriftColumns(["x"]), thresholds={"y": 0.1})
-    with pytest.raises(DriftError, match=r"false alarm rate from 0.001 to below 1, found 1e-05"):
-        drift_report(ROWS, ROWS, DriftColumns(["x"]), false_alarm_rate=1e-5)
-
-
-def test_the_same_windows_give_the_same_bytes():
-    before = pl.DataFrame({"x": normal(3000, 1), "c": ["a", "b", "c"] * 1000})
-    after = pl.DataFrame({"x": normal(900, 2), "c": ["a", "b", "d"] * 300})
-    columns = DriftColumns(["x"], ["c"])
-
-    first = drift_report(before, after, columns, sample_rows=500)
-    second = drift_report(before, after, columns, sample_rows=500)
-    other = drift_report(before, after, columns, sample_rows=500, seed=1)
-
-    assert first.html == second.html
-    assert first.scores.equals(second.scores)
-    assert row_of(first, "x")["score"] != row_of(other, "x")["score"]
-
-
-def test_the_report_is_one_page_that_loads_nothing_and_sends_nothing(monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise AssertionError("a drift report opened a connection")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    names = [f"column_{i}" for i in range(20)]
-    before = pl.DataFrame({name: normal(2000, i) for i, name in enumerate(names)})
-
-    page = drift_report(before, before.reverse(), DriftColumns(names), title="Week 7 <2013>").html
-
-    assert "evidently.telemetry" not in sys.modules
-    assert Elements(page).addresses == []
-    assert "url(http" not in page
-    assert len(page.encode()) < 4_000_000
-    assert "Week 7 \\u003c2013>" in page
-
-
-def test_a_delivered_value_cannot_start_a_script():
-    before = pl.DataFrame({"c": ["a", "b"] * 100})
-    attack = before.with_columns(c=pl.lit("</script><script src=//evil.example></script>"))
-    columns = DriftColumns(categorical=["c"])
-
-    clean, attacked = (
-        Elements(drift_report(before, after, columns).html) for after in (before, attack)
-    )
-
-    assert attacked.scripts == clean.scripts
-    assert attacked.addresses == []
+        drift_report(ROWS, ROWS, DriftColumns(["x"]), effects=LeastEffects(columns={"y": 0.1}))
+    with pytest.raises(DriftError, match=r"budget from 0.0001 to below 1, found 1e-05"):
+        Calibration(false_alarm_budget=1e-5)
+    with pytest.raises(DriftError, match="expected a date in every row's 'day', found 1"):
+        drift_report(
+            ROWS,
+            ROWS.with_columns(day=pl.Series([date(2013, 1, 1), None])),
+            DriftColumns(["x"]),
+            time_column="day",
+        )
