@@ -32,7 +32,7 @@ CATEGORIES = np.array(list("abcdef"))
 SHARES = np.array([0.3, 0.25, 0.2, 0.1, 0.1, 0.05])
 SHIFTS = {
     "mean + 0.2 sd": "x0_mean",
-    "variance × 1.5": "x0_variance",
+    "variance x 1.5": "x0_variance",
     "a share of 30 % + 5 points": "c0_share",
     "5 % nulls": "x0_nulls",
 }
@@ -67,6 +67,8 @@ def simulate(
     persistence: float = 0.0,
     shared_reference: bool = False,
     with_shifts: bool = False,
+    numeric: int = NUMERIC,
+    categorical: int = CATEGORICAL,
 ) -> Simulated:
     """Windows without drift.
 
@@ -81,6 +83,8 @@ def simulate(
         persistence: The correlation of the effects of two days that follow one another.
         shared_reference: Whether all windows have the same reference.
         with_shifts: Whether columns with a drift in the windows are made, as `SHIFTS` names them.
+        numeric: Columns of numbers.
+        categorical: Columns of names.
     """
     each = window_days if shared_reference else reference_days + window_days
     days = windows * each + (reference_days if shared_reference else 0)
@@ -89,12 +93,12 @@ def simulate(
     if not shared_reference:
         is_reference = np.arange(days) % each < reference_days
     columns: dict[str, np.ndarray] = {}
-    for at in range(NUMERIC):
+    for at in range(numeric):
         effects = day_effect * _persistent(days, persistence, generator)
         columns[f"x{at}"] = generator.normal(effects[units], 1.0)
     shares: dict[str, np.ndarray] = {}
     draws: dict[str, np.ndarray] = {}
-    for at in range(CATEGORICAL):
+    for at in range(categorical):
         effects = np.column_stack([_persistent(days, persistence, generator) for _ in CATEGORIES])
         weights = SHARES * np.exp(day_effect * effects)
         shares[f"c{at}"] = weights / weights.sum(axis=1, keepdims=True)
@@ -125,7 +129,7 @@ def simulate(
     return Simulated(
         pl.DataFrame(columns | {UNIT: units.astype(np.int32)}),
         made,
-        DriftColumns([f"x{at}" for at in range(NUMERIC)], [f"c{at}" for at in range(CATEGORICAL)]),
+        DriftColumns([f"x{at}" for at in range(numeric)], [f"c{at}" for at in range(categorical)]),
         np.arange(days) + 7 * 100_000,
     )
 

@@ -153,7 +153,9 @@ def null_windows(
     places = window.reference if ordinals is None else ordinals[window.reference]
     length = window.current.size
     # A window that has days without rows is as long as it would be with them.
-    starts = np.flatnonzero(places[length - 1 :] - places[: places.size - length + 1] == length - 1)
+    starts = np.flatnonzero(
+        places[length - 1 :] - places[: max(places.size - length + 1, 0)] == length - 1
+    )
     runs = window.reference[starts[:, None] + np.arange(length)]
     gaps = np.flatnonzero(np.diff(places) != 1) + 1
     independent = sum(part.size // length for part in np.split(places, gaps))
