@@ -22,7 +22,6 @@ from analytics_platform.monitoring.drift.declared import (
 )
 from analytics_platform.monitoring.drift.scores import (
     LEAST_DEVIATION,
-    Distribution,
     jensen_shannon,
     wasserstein,
 )
@@ -36,6 +35,7 @@ CELLS = 128
 """Cells in which a column's values are counted for the null windows."""
 _THINNED = 100_000
 _CHUNK = 512
+_PIECE = 1 << 20
 _DIGITS = 12
 
 
@@ -101,19 +101,18 @@ class NumericProfile:
 
     method: Method = WASSERSTEIN
 
-    def __init__(self, units: NDArray[np.int64], values: NDArray[np.float64], size: int) -> None:
+    def __init__(self, units: NDArray[Any], values: NDArray[np.float64], size: int) -> None:
         self.size = size
-        self.rows = np.bincount(units, minlength=size)
+        self.rows = _counted(units, size)
         is_finite = ~np.isnan(values)
         if not is_finite.all():
             units, values = units[is_finite], values[is_finite]
         if units.size and bool((units[1:] < units[:-1]).any()):
             # Two bytes are sorted by radix, in one pass over the rows.
-            narrow = units.astype(np.uint16) if size < 2**16 else units
-            values = values[np.argsort(narrow, kind="stable")]
+            values = values[np.argsort(units, kind="stable")]
         elif not values.flags.writeable:
             values = values.copy()
-        self.counts = np.bincount(units, minlength=size)
+        self.counts = _counted(units, size)
         self._offsets = np.concatenate([[0], np.cumsum(self.counts)])
         self._values = values
         self._centre = float(values.mean()) if values.size else 0.0
@@ -129,29 +128,23 @@ class NumericProfile:
         self.at_most = np.empty((size, self.edges.size), np.int64)
         for unit in range(size):
             self.at_most[unit] = np.searchsorted(self._of(unit), self.edges, side="right")
-        self._distributions: dict[bytes, Distribution] = {}
+        self._kept: dict[bytes, NDArray[np.float64]] = {}
 
     def _of(self, unit: int) -> NDArray[np.float64]:
         return self._values[self._offsets[unit] : self._offsets[unit + 1]]
 
-    def distribution(self, units: Units, *, keep: bool = False) -> Distribution:
-        """The values of some units together.
-
-        Args:
-            units: The units.
-            keep: Keep it for the next window, as a reference that stays.
-        """
+    def _sorted(self, units: Units, *, keep: bool = False) -> NDArray[np.float64]:
+        """The values of some units together, in order; kept for the next window if asked to."""
         key = units.tobytes()
-        if key in self._distributions:
-            return self._distributions[key]
+        if key in self._kept:
+            return self._kept[key]
         values = np.concatenate([self._of(unit) for unit in units])
         # One unit is in order already.
         if units.size > 1:
             values.sort()
-        found = Distribution.of_sorted(values)
         if keep:
-            self._distributions = {key: found}
-        return found
+            self._kept = {key: values}
+        return values
 
     def deviation(self, units: Units) -> float:
         """The standard deviation of some units' values, or `LEAST_DEVIATION` of a constant."""
@@ -175,7 +168,7 @@ class NumericProfile:
 
     def score(self, reference: Units, current: Units) -> float:
         """The Wasserstein distance over the standard deviation of the reference."""
-        apart = wasserstein(self.distribution(reference, keep=True), self.distribution(current))
+        apart = wasserstein(self._sorted(reference, keep=True), self._sorted(current))
         return round(apart / self.deviation(reference), _DIGITS)
 
     def effect(self, reference: Units, current: Units) -> float:
@@ -406,6 +399,14 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     parts = np.linspace(0, 1, CELLS // 2 + 1)
     evenly = np.linspace(least, most, CELLS // 2 + 1)
     return np.unique(np.concatenate([np.quantile(thinned, parts), evenly, [least, most]]))
+
+
+def _counted(units: NDArray[Any], size: int) -> NDArray[np.int64]:
+    """How many rows each unit has; in pieces, because counting widens what it counts."""
+    counts = np.zeros(size, np.int64)
+    for start in range(0, units.size, _PIECE):
+        counts += np.bincount(units[start : start + _PIECE], minlength=size)
+    return counts
 
 
 def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:

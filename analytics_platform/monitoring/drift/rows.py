@@ -6,9 +6,10 @@ is made of the values (`profiles`) and which units make a window (`windows`).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -28,6 +29,7 @@ _NUMBERS = {
     "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN",
 }  # fmt: skip
 _NAMES = {"VARCHAR", "BOOLEAN", "ENUM"} | (_NUMBERS - {"FLOAT", "DOUBLE", "DECIMAL"})
+_NARROW = 2**16 - 1
 _TIMES = ("DATE", "TIME", "INTERVAL")
 
 
@@ -40,12 +42,14 @@ class Rows:
         query: SQL that gives the columns and `UNIT`, never null.
         units: The units, ascending; rows of others are left out.
         name: What errors call these rows.
+        lock: Held while a column is read: a connection answers one question at a time.
     """
 
     connection: duckdb.DuckDBPyConnection
     query: str
     units: Sequence[int]
     name: str
+    lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     def require(self, kinds: Mapping[str, Kind]) -> None:
         """See that all columns are there and of a type that can be compared.
@@ -75,42 +79,42 @@ class Rows:
                 f"{found}; {hint}."
             )
 
-    def numbers(self, column: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def numbers(self, column: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """The position of each row's unit, and its value; NaN where it has no finite one."""
-        found = self.connection.execute(
-            f"""
-            SELECT {UNIT}::INTEGER AS unit,
-                   CASE WHEN isfinite(value) THEN value ELSE 'NaN'::DOUBLE END AS value
-            FROM (SELECT {UNIT}, {identifier(column)}::DOUBLE AS value FROM ({self.query}))
-            WHERE {UNIT} BETWEEN ? AND ?
-            """,
-            self._span(),
-        ).fetchnumpy()
-        return self._positioned(np.asarray(found["unit"]), np.asarray(found["value"]))
-
-    def _positioned(
-        self, units: NDArray[np.int32], values: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        wanted = np.asarray(self.units)
-        if wanted.size and wanted[-1] - wanted[0] + 1 == wanted.size:
-            return units - wanted[0], values
-        positions = np.searchsorted(wanted, units)
-        among = wanted[np.minimum(positions, wanted.size - 1)] == units
-        return positions[among], values[among]
-
-    def _span(self) -> list[int]:
-        return [int(self.units[0]), int(self.units[-1])] if len(self.units) else [0, -1]
+        first = int(self.units[0])
+        places = int(self.units[-1]) - first + 1
+        # Two bytes, where they will do, are a fifth of what a row needs.
+        narrow = ("USMALLINT", np.uint16) if places <= _NARROW else ("UINTEGER", np.uint32)
+        with self.lock:
+            found = self.connection.execute(
+                f"""
+                SELECT ({UNIT} - {first})::{narrow[0]} AS place,
+                       CASE WHEN isfinite(value) THEN value ELSE 'NaN'::DOUBLE END AS value
+                FROM (SELECT {UNIT}, {identifier(column)}::DOUBLE AS value FROM ({self.query}))
+                WHERE {UNIT} BETWEEN ? AND ?
+                """,
+                [first, first + places - 1],
+            ).fetchnumpy()
+        at, values = np.asarray(found["place"]), np.asarray(found["value"])
+        if places == len(self.units):
+            return at, values
+        positions = np.full(places, places, narrow[1])
+        positions[np.asarray(self.units) - first] = np.arange(len(self.units))
+        at = positions[at]
+        among = at < places
+        return at[among], values[among]
 
     def names(self, column: str) -> pl.DataFrame:
         """Columns `unit` (a position), `value` (a string, or null) and `rows`, in order."""
-        counted = self.connection.execute(
-            f"""
-            SELECT {UNIT}::INTEGER AS unit, {identifier(column)}::VARCHAR AS value,
-                   count(*) AS rows
-            FROM ({self.query}) WHERE {UNIT} BETWEEN ? AND ? GROUP BY ALL
-            """,
-            self._span(),
-        ).pl()
+        with self.lock:
+            counted = self.connection.execute(
+                f"""
+                SELECT {UNIT}::INTEGER AS unit, {identifier(column)}::VARCHAR AS value,
+                       count(*) AS rows
+                FROM ({self.query}) WHERE {UNIT} BETWEEN ? AND ? GROUP BY ALL
+                """,
+                [int(self.units[0]), int(self.units[-1])],
+            ).pl()
         return self._with_positions(counted).sort("unit", "value")
 
     def _with_positions(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -129,6 +133,6 @@ class Rows:
                    coalesce({identifier(segment)}::VARCHAR, '(null)') AS segment, {value} AS value
             FROM ({self.query}) WHERE {UNIT} BETWEEN ? AND ?
             """,
-            self._span(),
+            [int(self.units[0]), int(self.units[-1])],
         ).pl()
         return self._with_positions(rows)

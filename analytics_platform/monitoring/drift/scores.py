@@ -6,7 +6,6 @@ Belongs here: the measures, of sorted values and of counts. Does not belong here
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,48 +17,38 @@ LEAST_DEVIATION = 0.001
 """Evidently divides by at least this much."""
 
 
-@dataclass(frozen=True)
-class Distribution:
-    """Values in ascending order, each once, and how often each occurs.
-
-    Attributes:
-        values: Finite and distinct.
-        counts: As many, each above 0.
-        total: The sum of the counts.
-    """
-
-    values: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    total: int
-
-    @classmethod
-    def of_sorted(cls, values: NDArray[np.float64]) -> Distribution:
-        """The distribution of values that are in order already."""
-        if values.size == 0:
-            return cls(values, np.zeros(0, np.int64), 0)
-        is_first = np.empty(values.size, bool)
-        is_first[0] = True
-        np.not_equal(values[1:], values[:-1], out=is_first[1:])
-        if is_first.all():
-            return cls(values, np.ones(values.size, np.int64), values.size)
-        starts = np.flatnonzero(is_first)
-        return cls(values[starts], np.diff(starts, append=values.size), values.size)
+_CHUNK = 1 << 18
 
 
-def wasserstein(reference: Distribution, current: Distribution) -> float:
+def wasserstein(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
     """The first Wasserstein distance, in the values' own unit.
 
-    It is the area between the two cumulative shares (Vallender, Calculation of the Wasserstein
-    distance between probability distributions on the line, 1974). Both windows must hold values.
+    It is the mean distance between values of the same rank, where the ranks of both windows are
+    stretched to the same length (Vallender, Calculation of the Wasserstein distance between
+    probability distributions on the line, 1974).
+
+    Args:
+        reference: Values in ascending order, at least one.
+        current: The same.
     """
-    values = np.concatenate([reference.values, current.values])
-    # A stable sort merges two runs in one pass.
-    order = np.argsort(values, kind="stable")
-    steps = np.concatenate([reference.counts * current.total, current.counts * -reference.total])
-    # In whole numbers, so that ten million small shares add up exactly.
-    apart = np.abs(np.cumsum(steps[order])[:-1])
-    area = float((apart * np.diff(values[order])).sum())
-    return area / (float(reference.total) * float(current.total))
+    longer, shorter = reference, current
+    if longer.size < shorter.size:
+        longer, shorter = shorter, longer
+    many, few = longer.size, shorter.size
+    total = 0.0
+    # In pieces that stay in the processor's cache: ten million rows need no copy of themselves.
+    for start in range(0, many, _CHUNK):
+        values = longer[start : start + _CHUNK]
+        # A rank of the longer one covers at most two of the shorter one: `at` and the next, which
+        # begins after `before` of `few` parts of it.
+        ranks = np.arange(start, start + values.size, dtype=np.int64) * few
+        at = ranks // many
+        before = np.minimum((at + 1) * many - ranks, few)
+        following = np.minimum(at + 1, few - 1)
+        apart = np.abs(values - shorter[at]) * before
+        apart += np.abs(values - shorter[following]) * (few - before)
+        total += float(apart.sum())
+    return total / (float(many) * few)
 
 
 def jensen_shannon(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLE_ROWS = 5_000
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,14 @@ class _Test:
     p_value: float
 
 
-@dataclass
-class _Found:
-    tests: list[_Test] = field(default_factory=list)
-    samples: dict[str, tuple[Any, Any]] = field(default_factory=dict)
-    null_shares: dict[str, tuple[float, float]] = field(default_factory=dict)
-    rows: tuple[int, int] = (0, 0)
+@dataclass(frozen=True)
+class _OfColumn:
+    """What a column is in one window."""
+
+    tests: list[_Test]
+    sample: tuple[Any, Any] | None
+    null_shares: tuple[float, float]
+    rows: tuple[int, int]
 
 
 def score_windows(
@@ -145,15 +149,23 @@ def score_windows(
         null_windows(window, ordinals, calibration.blocks, draws, calibration.seed)
         for window in windows
     ]
-    found = [_Found() for _ in windows]
-    for column, kind in kinds.items():
-        profile = read_profile(rows, column, kind, calibration.maximum_categories)
-        judge = _Judge(column, kind, profile, effects, sample_rows)
-        for window, null, of_window in zip(windows, nulls, found, strict=True):
-            judge.add(window, null, of_window)
+
+    def judge(column: str) -> list[_OfColumn]:
+        profile = read_profile(rows, column, kinds[column], calibration.maximum_categories)
+        judge = _Judge(column, kinds[column], profile, effects, sample_rows)
+        return [judge.of(window, null) for window, null in zip(windows, nulls, strict=True)]
+
+    # Two columns at a time are in memory: one is read while another is sorted.
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        by_column = list(threads.map(judge, kinds))
     return [
-        _decided(window, of_window, kinds, calibration.false_alarm_budget)
-        for window, of_window in zip(windows, found, strict=True)
+        _decided(
+            window,
+            {column: found[at] for column, found in zip(kinds, by_column, strict=True)},
+            kinds,
+            calibration.false_alarm_budget,
+        )
+        for at, window in enumerate(windows)
     ]
 
 
@@ -185,23 +197,23 @@ class _Judge:
         self._sample_rows = sample_rows
         self._of_reference: dict[Any, Any] = {}
 
-    def add(self, window: Window, null: NullWindows, found: _Found) -> None:
-        """Add what this column is in a window to what is known of the window."""
+    def of(self, window: Window, null: NullWindows) -> _OfColumn:
+        """What this column is in a window."""
         reference, current = window.reference, window.current
         counts, rows = self._profile.counts, self._profile.rows
-        found.rows = (int(rows[reference].sum()), int(rows[current].sum()))
-        found.null_shares[self._column] = (
-            self._nulls.share(reference),
-            self._nulls.share(current),
-        )
+        tests: list[_Test] = []
+        sample = None
         if counts[reference].sum() and counts[current].sum():
-            found.tests.append(self._test(self._profile, window, null))
-            found.samples[self._column] = self._samples(window)
-        else:
-            found.tests.append(self._test(self._nulls, window, null))
-            return
-        if self._nulls.nulls[reference].any() or self._nulls.nulls[current].any():
-            found.tests.append(self._test(self._nulls, window, null))
+            tests.append(self._test(self._profile, window, null))
+            sample = self._samples(window)
+        if sample is None or self._nulls.nulls[[*reference, *current]].any():
+            tests.append(self._test(self._nulls, window, null))
+        return _OfColumn(
+            tests,
+            sample,
+            (self._nulls.share(reference), self._nulls.share(current)),
+            (int(rows[reference].sum()), int(rows[current].sum())),
+        )
 
     def _test(self, measure: Measure, window: Window, null: NullWindows) -> _Test:
         reference, current = window.reference, window.current
@@ -253,14 +265,16 @@ class _Judge:
 
 
 def _decided(
-    window: Window, found: _Found, kinds: Mapping[str, Kind], budget: float
+    window: Window, found: Mapping[str, _OfColumn], kinds: Mapping[str, Kind], budget: float
 ) -> WindowDrift:
     """The window's table, after all its columns are known."""
-    p_values = [test.p_value for test in found.tests]
+    tests = [test for of_column in found.values() for test in of_column.tests]
+    p_values = [test.p_value for test in tests]
     rates = false_discovery_rates(p_values)
     deciding = deciding_p_value(p_values, budget)
+    rows = next(iter(found.values())).rows
     table = []
-    for test, rate in zip(found.tests, rates, strict=True):
+    for test, rate in zip(tests, rates, strict=True):
         is_unlikely = rate <= budget
         threshold = test.null.least_score(deciding) * test.exactness
         # The threshold says the same as the p-value, whatever rounding did to it.
@@ -269,7 +283,7 @@ def _decided(
         elif test.score >= threshold:
             threshold = float(np.nextafter(test.score, math.inf))
         threshold = max(threshold, test.least)
-        before, now = found.null_shares[test.column]
+        before, now = found[test.column].null_shares
         table.append(
             {
                 "column": test.column,
@@ -282,11 +296,16 @@ def _decided(
                 "effect_size": test.effect,
                 "least_effect": test.least,
                 "is_drifted": test.score >= threshold,
-                "reference_rows": found.rows[0],
-                "current_rows": found.rows[1],
+                "reference_rows": rows[0],
+                "current_rows": rows[1],
                 "reference_null_share": before,
                 "current_null_share": now,
             }
         )
     scores = pl.DataFrame(table, schema=SCORES_SCHEMA)
-    return WindowDrift(window, kinds, scores, found.samples, budget, found.rows)
+    samples = {
+        column: of_column.sample
+        for column, of_column in found.items()
+        if of_column.sample is not None
+    }
+    return WindowDrift(window, kinds, scores, samples, budget, rows)
