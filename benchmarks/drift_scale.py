@@ -1,9 +1,9 @@
 """How long 10 million rows of 20 columns take to score, and how much memory.
 
 Run it with `.venv/bin/python -m benchmarks.drift_scale`, which measures in processes of their own.
-Rows lie in Parquet, in no order of days; 100 days, of which the last 7 are the window. Everything a run does is measured but the report:
-reading, scores of all rows, null windows, p-values, thresholds. DuckDB is held to half a gigabyte
-and two threads.
+Rows lie in Parquet, in no order of days; 100 days, of which the last 7 are the window. Everything a
+run does is measured but the report: reading, scores of all rows, null windows, p-values,
+thresholds. DuckDB is held to half a gigabyte and two threads.
 """
 
 from __future__ import annotations

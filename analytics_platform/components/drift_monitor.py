@@ -28,7 +28,8 @@ from analytics_platform.lake import FileRecord, FileStore, Lake, StoredFile, led
 from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.sql import identifier, table_name
-from analytics_platform.modeling import latest_version
+from analytics_platform.modeling import champion
+from analytics_platform.modeling.trainer import Explains, resolve
 from analytics_platform.monitoring.drift import (
     SCORES_SCHEMA,
     UNIT,
@@ -77,7 +78,7 @@ class DriftReference(dg.Model, dg.Resolvable):
         first: The first day of a fixed reference, ISO; with `last`.
         last: The last day, ISO, included.
         trailing_days: So many days before each window.
-        training_set_of: The days that the newest version of this model learned from.
+        training_set_of: The days that the champion of this model learned from.
     """
 
     first: str | None = None
@@ -107,14 +108,11 @@ class Explain(dg.Model, dg.Resolvable):
 
     Attributes:
         predictions_of: The model's name.
-        trainer: Its trainer's file, below the product's folder. It is used where it offers
-            `contributions(model, frame)`.
         features: The table that the model sees.
         key: The column that identifies a row of it.
     """
 
     predictions_of: str
-    trainer: str
     features: str
     key: str
 
@@ -167,17 +165,9 @@ class DriftMonitor(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The table of scores with its reports as an asset, and its check."""
         _require_sound(self)
-        trainer = None
-        if self.explain is not None:
-            path = _product_folder(context.path) / self.explain.trainer
-            trainer = context.load_defs_relative_python_module(path)
-        return dg.Definitions(assets=[_build_asset(self, product_of(context.path), trainer)])
+        return dg.Definitions(assets=[_build_asset(self, product_of(context.path))])
 
 
-def _product_folder(path: Path) -> Path:
-    return next(
-        folder for folder in path.resolve().parents if (folder / "product" / "defs.yaml").is_file()
-    )
 
 
 def _require_sound(declared: DriftMonitor) -> None:
@@ -228,7 +218,7 @@ def _in_words(reference: DriftReference) -> str:
     return f"{reference.first} to {reference.last}"
 
 
-def _build_asset(declared: DriftMonitor, product: ProductSpec, trainer: Any) -> dg.AssetsDefinition:
+def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefinition:
     length = f"{declared.window_rows} rows" if declared.window == "rows" else declared.window
     reference = declared.reference
     partitions = {"day": product.daily, "week": product.weekly, "month": product.monthly}
@@ -285,7 +275,7 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec, trainer: Any) -> 
             )
             files = _files_by_day(con, product) if table.days is not None else {}
             finder = CauseFinder(table.rows, declared.segments, table.days, files)
-            explainer = _Explainer(con, store, product, declared, trainer)
+            explainer = _Explainer(con, store, product, declared)
             frames: list[pl.DataFrame] = []
             reports: list[FileRecord] = []
             for position, ((key, window), result) in enumerate(zip(judged, found, strict=True)):
@@ -354,10 +344,11 @@ def _reference_days(
 ) -> tuple[dt.date, dt.date] | tuple[None, None]:
     """The first and last day of a reference that is the same for all windows."""
     if reference.training_set_of is not None:
-        version = latest_version(lake, product.name, reference.training_set_of)
+        with lake.reader() as con:
+            version = champion(con, product.name, reference.training_set_of)
         if version is None:
             raise dg.Failure(
-                f"{reference.training_set_of} has no version yet, so there is no training set to "
+                f"{reference.training_set_of} has no champion yet, so there is no training set to "
                 f"compare with; materialise {reference.training_set_of} first.",
                 allow_retries=False,
             )
@@ -549,23 +540,27 @@ class _Explainer:
         store: FileStore,
         product: ProductSpec,
         declared: DriftMonitor,
-        trainer: Any,
     ) -> None:
         self._con = con
         self._product = product
         self._day = declared.time_column
-        self._trainer = trainer
         self._of_days: dict[tuple[int, dt.date], pl.DataFrame] = {}
-        self._explain = declared.explain if hasattr(trainer, "contributions") else None
-        self._artifact = self._named = ""
-        if self._explain is not None:
-            lake = Lake.from_settings(get_settings())
-            version = latest_version(lake, product.name, self._explain.predictions_of)
-            if version is None:
-                self._explain = None
-            else:
-                self._artifact = store.get(version.artifact_sha256, version.artifact_name).decode()
-                self._named = f"{self._explain.predictions_of} version {version.version}"
+        self._explain: Explain | None = None
+        self._trainer: Any = None
+        self._model: Any = None
+        self._named = ""
+        if declared.explain is None:
+            return
+        version = champion(con, product.name, declared.explain.predictions_of)
+        if version is None:
+            return
+        trainer = resolve(version.declared["trainer"])
+        # Not every trainer says what its features add.
+        if isinstance(trainer, Explains):
+            artifact = store.get(version.artifact_sha256, version.artifact_name)
+            self._explain, self._trainer = declared.explain, trainer
+            self._model = trainer.load(artifact)
+            self._named = f"{declared.explain.predictions_of} version {version.version}"
 
     def explain(self, table: _Table, window: Window) -> PredictionChange | None:
         """Why the mean prediction of a window is another; None where nothing can tell."""
@@ -593,7 +588,7 @@ class _Explainer:
                 """,
                 [missing],
             ).pl()
-            parts = self._trainer.contributions(self._artifact, features)
+            parts = self._trainer.contributions(self._model, features)
             for at, of_day in parts.with_columns(features[self._day].alias("day_")).group_by(
                 "day_"
             ):

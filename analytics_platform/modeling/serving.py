@@ -97,8 +97,9 @@ class Predictor:
 class Reader(Protocol):
     """What a service reads from: a release, or the working state."""
 
-    def execute(self, sql: str, parameters: Sequence[object]) -> Any:
-        """Run one statement and give what DuckDB gives."""
+    @property
+    def connection(self) -> Any:
+        """The DuckDB connection."""
         ...
 
     def close(self) -> None:
@@ -142,7 +143,8 @@ class ReleasedPredictor(Predictor):
             )
         trainer = resolve(declared["trainer"])
         service = service_of(
-            declared["serving"], lambda sql, parameters: reader.execute(sql, parameters).pl()
+            declared["serving"],
+            lambda sql, parameters: reader.connection.execute(sql, parameters).pl(),
         )
         made = cls(
             trainer,

@@ -17,7 +17,7 @@ import polars as pl
 
 from analytics_platform.monitoring.drift.declared import DriftError
 
-BASE = "(base)"
+BASE = "base"
 SHOWN = 10
 
 
