@@ -21,6 +21,7 @@ the model less well. Whatever the weather does during day d is therefore open to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -80,6 +81,17 @@ _FLIGHT = ("carrier", "flight_number", "origin")
 _CARRIER_ROUTE = ("carrier", "origin", "destination")
 _DAY_AIRPORT = ("flight_date", "origin")
 _HISTORY_SUMS = ("arrived", "late", "delay_minutes")
+_CLOCK_SUMS = ("flown", "clock_minutes")
+_CLOCK_PRIOR_FLIGHTS = 10
+"""Weight of all carriers on a route, in flights, beside a carrier's own."""
+
+WEATHER_LOOK_BACK_DAYS = 1
+"""Days of weather needed before the first day built."""
+
+_EVENING_HOUR = 18
+_RUNWAY_DEGREES = 40
+"""Runways 4/22 lie along 040-220 degrees at all three airports."""
+
 _AIRCRAFT_SUMS = ("seats", "seats_known", "year", "year_known")
 _HOLIDAY_HORIZON_DAYS = 15
 _ALL_FLIGHTS = "_all_flights"
@@ -101,7 +113,8 @@ def build_features(
         scheduled: One row per scheduled flight; the schedule columns of `fct_flights`. Other days
             may be there and are left out.
         flights: `fct_flights`, with outcomes, of any dates: only what was known is used.
-        weather: The columns of `raw_weather`, at least for the days asked for.
+        weather: The columns of `raw_weather`, at least for the days asked for and the day before
+            the first; other days are left out.
         aircraft: `dim_aircraft`, one row per `tail_number`.
         first_day: First day to build.
         last_day: Last day to build.
@@ -138,7 +151,11 @@ def build_features(
             right_on=[*_DAY_AIRPORT, "local_hour"],
             how="left",
         )
+        .join(
+            _weather_of_the_day_before(weather, first_day, last_day), on="flight_date", how="left"
+        )
     )
+    frame = _add_slack(frame, planned, known, history_lag_days)
     frame = _add_aircraft(frame, planned, known, aircraft, history_lag_days)
     frame = _add_history(frame, planned, known, history_lag_days)
     return frame.sort("scheduled_departure_at", "flight_id")
@@ -317,6 +334,14 @@ def _weather_features(weather: pl.LazyFrame) -> pl.LazyFrame:
 
     around, ahead = range(-3, 4), range(6)
     network_hour = ("flight_date", "local_hour")
+    off_runway = (pl.col("wind_direction_degrees") - _RUNWAY_DEGREES) * (math.pi / 180)
+
+    def network_mean(value: pl.Expr) -> pl.Expr:
+        # As whole thousandths: their sum is exact, whatever the order of the airports.
+        thousandths = (value * 1000).round().cast(pl.Int64)
+        known = thousandths.count().over(network_hour)
+        return pl.when(known > 0).then(thousandths.sum().over(network_hour) / known / 1000)
+
     measures = {
         **{name: pl.col(name) for name in carried},
         "wind_gust_mph": pl.col("wind_gust_mph"),
@@ -343,6 +368,12 @@ def _weather_features(weather: pl.LazyFrame) -> pl.LazyFrame:
         "network_hour_min_visibility_miles": sight.min().over(network_hour),
         "network_hour_precipitation_inches": inches(rain.sum().over(network_hour)),
         "network_day_precipitation_inches": inches(rain.sum().over("flight_date")),
+        # Across the runways that all three airports share, and along them (positive: from 040).
+        "network_hour_crosswind_mph": network_mean(pl.col("wind_speed_mph") * off_runway.sin()),
+        "network_hour_alongwind_mph": network_mean(pl.col("wind_speed_mph") * off_runway.cos()),
+        "network_hour_wind_speed_mph": network_mean(pl.col("wind_speed_mph")),
+        "network_hour_dew_point_fahrenheit": network_mean(pl.col("dew_point_fahrenheit")),
+        "network_hour_relative_humidity_percent": network_mean(pl.col("relative_humidity_percent")),
     }
     return grid.select(
         *_DAY_AIRPORT,
@@ -354,6 +385,46 @@ def _weather_features(weather: pl.LazyFrame) -> pl.LazyFrame:
         .over(_DAY_AIRPORT)
         .cast(pl.Int32)
         .alias("day_low_visibility_hours"),
+    )
+
+
+def _weather_of_the_day_before(
+    weather: pl.LazyFrame, first_day: date, last_day: date
+) -> pl.LazyFrame:
+    """What the weather of day d-1 was over all airports, whose disruptions outlast the night."""
+    look_back = timedelta(days=WEATHER_LOOK_BACK_DAYS)
+    evening = pl.col("local_hour") >= _EVENING_HOUR
+    rain = (pl.col("precipitation_inches") * 100).round().cast(pl.Int64)
+    sight = pl.col("visibility_miles")
+    # Millibars are given to a tenth: whole tenths sum exactly.
+    tenths = (pl.col("pressure_millibars") * 10).round().cast(pl.Int64)
+    measures = {
+        "precipitation_inches": rain.sum() / 100,
+        "min_visibility_miles": sight.min(),
+        "max_wind_gust_mph": pl.coalesce("wind_gust_mph", "wind_speed_mph").max(),
+        "evening_precipitation_inches": rain.filter(evening).sum() / 100,
+        "evening_min_visibility_miles": sight.filter(evening).min(),
+        "mean_pressure_millibars": pl.when(tenths.count() > 0).then(
+            tenths.sum() / tenths.count() / 10
+        ),
+    }
+    return (
+        weather.filter(
+            pl.col("flight_date").is_between(first_day - look_back, last_day - look_back)
+        )
+        .group_by("flight_date")
+        .agg(
+            *(
+                value.cast(pl.Float32).alias(f"day_before_{name}")
+                for name, value in measures.items()
+            ),
+            (sight < 3)
+            .cast(pl.Int32)
+            .sum()
+            .cast(pl.Int32)
+            .alias("day_before_low_visibility_hours"),
+        )
+        .with_columns(pl.col("flight_date") + pl.duration(days=WEATHER_LOOK_BACK_DAYS))
     )
 
 
@@ -450,6 +521,63 @@ def _add_history(
                 for key in HISTORY_KEYS
             )
     return frame.with_columns(smoothed).drop(pl.selectors.starts_with("_"))
+
+
+# --- slack ------------------------------------------------------------------------------------
+
+
+def _add_slack(
+    frame: pl.LazyFrame, planned: pl.LazyFrame, known: pl.LazyFrame, lag: int
+) -> pl.LazyFrame:
+    """Add how many minutes the schedule allows beyond what the route has taken of late.
+
+    What a flight took is its scheduled time plus the delay it gained on the way, by the clocks of
+    both airports: the time zone is in both and cancels. Winter's headwinds show here weeks before
+    schedules follow them.
+    """
+    took = (
+        (pl.col("scheduled_arrival_at") - pl.col("scheduled_departure_at")).dt.total_minutes()
+        + pl.col("arrival_delay_minutes")
+        - pl.col("departure_delay_minutes")
+    ).cast(pl.Int64)
+    route = ("origin", "destination")
+    for days in HISTORY_WINDOWS_DAYS:
+        for by, prefix in ((route, "_route"), (_CARRIER_ROUTE, "_carrier")):
+            daily = known.group_by(*by, pl.col("flight_date").alias("_day")).agg(
+                took.count().cast(pl.Int64).alias("flown"), took.sum().alias("clock_minutes")
+            )
+            totals = _cumulative(daily, by, _CLOCK_SUMS)
+            groups = planned.select(*by, "flight_date").unique()
+            sums = _sums_before(groups, totals, by, _CLOCK_SUMS, lag).join(
+                _sums_before(groups, totals, by, _CLOCK_SUMS, lag + days),
+                on=[*by, "flight_date"],
+                how="left",
+                suffix="_before",
+            )
+            frame = frame.join(
+                sums.select(
+                    *by,
+                    "flight_date",
+                    *(
+                        (pl.col(name) - pl.col(f"{name}_before")).alias(f"{prefix}_{name}")
+                        for name in _CLOCK_SUMS
+                    ),
+                ),
+                on=[*by, "flight_date"],
+                how="left",
+            )
+        on_route = pl.when(pl.col("_route_flown") > 0).then(
+            pl.col("_route_clock_minutes") / pl.col("_route_flown")
+        )
+        usual = (pl.col("_carrier_clock_minutes") + _CLOCK_PRIOR_FLIGHTS * on_route) / (
+            pl.col("_carrier_flown") + _CLOCK_PRIOR_FLIGHTS
+        )
+        frame = frame.with_columns(
+            (pl.col("scheduled_clock_minutes") - usual)
+            .cast(pl.Float32)
+            .alias(f"slack_minutes_{days}d")
+        ).drop(pl.selectors.starts_with("_route_", "_carrier_"))
+    return frame
 
 
 # --- aircraft ---------------------------------------------------------------------------------

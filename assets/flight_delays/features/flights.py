@@ -17,7 +17,11 @@ from analytics_platform.components import (
 )
 from analytics_platform.lake import Lake
 from analytics_platform.lake.io_manager import LakeResource
-from assets.flight_delays.features.builder import HISTORY_LAG_DAYS, build_features
+from assets.flight_delays.features.builder import (
+    HISTORY_LAG_DAYS,
+    WEATHER_LOOK_BACK_DAYS,
+    build_features,
+)
 from assets.flight_delays.features.leakage import leaking_columns
 
 PRODUCT = product_of(__file__)
@@ -47,7 +51,14 @@ def _spec() -> dg.AssetSpec:
         row_key=["flight_id"],
         deps=[
             PRODUCT.key("int_scheduled_flights"),
-            PRODUCT.key("stg_weather"),
+            dg.AssetDep(
+                PRODUCT.key("stg_weather"),
+                partition_mapping=dg.TimeWindowPartitionMapping(
+                    start_offset=-WEATHER_LOOK_BACK_DAYS,
+                    end_offset=0,
+                    allow_nonexistent_upstream_partitions=True,
+                ),
+            ),
             PRODUCT.key("dim_aircraft"),
             dg.AssetDep(
                 PRODUCT.key("fct_flights"),
@@ -136,7 +147,7 @@ def _inputs(lake: Lake, first: dt.date, last: dt.date) -> dict[str, Any]:
                 (
                     "weather",
                     "FROM lake.flight_delays.stg_weather WHERE flight_date BETWEEN ? AND ?",
-                    days,
+                    [first - dt.timedelta(days=WEATHER_LOOK_BACK_DAYS), last],
                 ),
                 ("aircraft", "FROM lake.flight_delays.dim_aircraft", []),
             )
