@@ -1,26 +1,33 @@
 """How the delay model learns: LightGBM on the features of `features/builder.py`.
 
-Belongs here: which columns the model sees, its parameters, and how categories become numbers. Does
-not belong here: windows, metrics and gates (`defs.yaml` and the platform's `modeling` room).
+Belongs here: which columns the model sees, its parameters, how categories become numbers, and how
+the model is kept. Does not belong here: windows, metrics and gates (`defs.yaml` and the platform's
+`modeling` room), and how a feature comes about (the builder).
 
-The artifact is LightGBM's own text. The categories of each categorical column stand in its
-`pandas_categorical` line, where LightGBM itself keeps them for pandas frames, so that the text is
-all that is needed to predict. Parameters and features were chosen on time-ordered folds inside
-January to August (docs/adr/0005).
+Log-odds are a straight line in one column, the network's recent lateness for its weather, plus the
+trees' sum for all others. The line is there because trees would learn which weeks were bad from
+that column, and could not go beyond the worst week they saw (docs/adr/0016).
+
+The artifact is a line of JSON followed by LightGBM's own text: a person can read it, and reading
+it runs no code.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import lightgbm
     import numpy as np
 
 LABEL = "is_late"
+LEVEL = "network_excess_lateness_14d"
 CATEGORICAL = ("carrier", "origin", "destination", "aircraft_manufacturer")
 NOT_LEARNED = frozenset(
     {
@@ -40,64 +47,284 @@ NOT_LEARNED = frozenset(
         "network_delay_minutes_90d",
     }
 )
-THREADS = 2
+THREADS = 1
+FORMAT = 1
+BASE = "base"
+ONNX_INPUT = "features"
+TREES_PER_NODE = 25
+"""Trees that ONNX sums in single precision before it goes on in double."""
+
+_HISTORY = {"epoch": pl.Int64, "part": pl.String, "loss": pl.Float64}
+
+
+class DelayParams(BaseModel):
+    """What a training may be asked to vary; a person sets it in the launchpad."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_iterations: int = Field(default=375, ge=1, le=5000, description="Trees.")
+    learning_rate: float = Field(default=0.02, gt=0, le=1, description="Shrinkage of each tree.")
+    num_leaves: int = Field(default=31, ge=2, le=1024, description="Most leaves of a tree.")
+    min_data_in_leaf: int = Field(default=200, ge=1, description="Fewest flights in a leaf.")
+    feature_fraction: float = Field(
+        default=0.25, gt=0, le=1, description="Share of the columns that a tree may use."
+    )
+    bagging_fraction: float = Field(
+        default=0.7, gt=0, le=1, description="Share of the flights that a tree sees."
+    )
+    lambda_l2: float = Field(default=5.0, ge=0, description="L2 penalty on the values of leaves.")
+    max_bin: int = Field(default=127, ge=2, le=255, description="Most bins of a column.")
+    level_weight: float = Field(
+        default=1.0,
+        ge=0,
+        le=2,
+        description="How far the network's recent lateness for its weather carries over into the "
+        "log-odds of the day: 0 not at all, 1 in full.",
+    )
+    refit: bool = Field(
+        default=True,
+        description="Learn again from `train` and `valid` together, once the loss on `valid` is "
+        "recorded: the newest days say most about the next.",
+    )
 
 
 @dataclass(frozen=True)
-class TrainParams:
-    """What a training may be asked to vary; each is LightGBM's parameter of that name.
+class DelayModel:
+    """Trees, the line they stand on, and how a frame becomes the matrix they read.
 
     Attributes:
-        num_iterations: Trees.
-        learning_rate: Shrinkage of each tree, above 0.
-        num_leaves: Leaves of a tree.
-        min_data_in_leaf: Fewest flights in a leaf.
-        feature_fraction: Share of columns a tree may use, 0 to 1.
-        bagging_fraction: Share of flights a tree sees, 0 to 1.
-        lambda_l2: L2 penalty on leaf values.
-        seed: Of bagging and column sampling.
+        booster: LightGBM's trees, whose raw score is in log-odds.
+        tree_features: The trees' columns, in their order.
+        categories: The values seen in training of each categorical column, sorted; a value's number
+            is its position.
+        level_weight: Log-odds for one unit of the column `LEVEL`.
+        intercept: Log-odds where the trees and that column are 0.
+        history: The loss by round: `epoch` from 1, `part` (`train` or `valid`), `loss` in nats.
+            Empty in a model that was loaded.
     """
 
-    num_iterations: int = 150
-    learning_rate: float = 0.05
-    num_leaves: int = 31
-    min_data_in_leaf: int = 200
-    feature_fraction: float = 0.25
-    bagging_fraction: float = 0.7
-    lambda_l2: float = 5.0
-    seed: int = 1
+    booster: lightgbm.Booster
+    tree_features: tuple[str, ...]
+    categories: Mapping[str, tuple[str, ...]]
+    level_weight: float
+    intercept: float
+    history: pl.DataFrame = field(compare=False)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """All columns read, in the order of the ONNX input: the trees' first, then `LEVEL`."""
+        return (*self.tree_features, LEVEL)
 
 
-def fit(train: pl.DataFrame, params: TrainParams) -> lightgbm.Booster:
-    """Train on labelled feature rows; the same rows and parameters give the same trees.
+class DelayTrainer:
+    """Learns and predicts `is_late`; satisfies `analytics_platform.modeling.trainer.Trainer`."""
 
-    Args:
-        train: Features and the boolean `is_late`, never null.
-        params: The parameters.
-    """
+    Params = DelayParams
+    label = LABEL
+
+    def features(self, columns: Sequence[str]) -> list[str]:
+        """The columns the model learns from, of those in the table; `LEVEL` last."""
+        _require(columns, [LEVEL])
+        return [*_tree_features(columns), LEVEL]
+
+    def fit(
+        self, train: pl.DataFrame, valid: pl.DataFrame, params: DelayParams, seed: int
+    ) -> DelayModel:
+        """Train on labelled feature rows; the same rows, parameters and seed give the same trees.
+
+        Args:
+            train: Features and the boolean `is_late`, never null.
+            valid: Later rows of the same columns, or none. Their loss is recorded; the model learns
+                from them in a second fit if `params.refit`. It is not calibrated on them: a
+                correction learnt from the last known month made the next ones worse on every fold.
+            params: The parameters.
+            seed: Of bagging and column sampling.
+
+        Raises:
+            ValueError: If `train` has no rows, a column is missing, or only one outcome occurs.
+        """
+        model = _fit(train, valid, params, seed)
+        if not (params.refit and valid.height):
+            return model
+        # A guard looks at the losses of the first fit: the second has nothing to be tried on.
+        whole = _fit(pl.concat([train, valid.select(train.columns)]), valid.clear(), params, seed)
+        return DelayModel(
+            whole.booster,
+            whole.tree_features,
+            whole.categories,
+            whole.level_weight,
+            whole.intercept,
+            model.history,
+        )
+
+    def predict(self, model: DelayModel, frame: pl.DataFrame) -> pl.Series:
+        """The probability of `is_late` for each row; a category unseen in training is as missing.
+
+        Args:
+            model: As `fit` or `load` gave it.
+            frame: Features, with at least the columns that the model learned from.
+        """
+        import numpy as np
+
+        matrix = _matrix(frame, model.tree_features, model.categories)
+        if not matrix.shape[0]:
+            return pl.Series("late_probability", [], dtype=pl.Float64)
+        raw = np.asarray(model.booster.predict(matrix, raw_score=True, num_threads=THREADS))
+        log_odds = raw + (model.level_weight * _level(frame) + model.intercept)
+        return pl.Series("late_probability", 1.0 / (1.0 + np.exp(-log_odds)), dtype=pl.Float64)
+
+    def save(self, model: DelayModel) -> bytes:
+        """A line of JSON, then LightGBM's text; floats are written so that they read back equal."""
+        header = {
+            "format": FORMAT,
+            "trainer": "flight_delays.delay_model",
+            "tree_features": list(model.tree_features),
+            "categories": {name: list(values) for name, values in model.categories.items()},
+            "level": LEVEL,
+            "level_weight": model.level_weight,
+            "intercept": model.intercept,
+        }
+        return f"{json.dumps(header)}\n{model.booster.model_to_string()}".encode()
+
+    def load(self, artifact: bytes) -> DelayModel:
+        """The model of an artifact.
+
+        Raises:
+            ValueError: If it is no artifact of this trainer and format.
+        """
+        import lightgbm
+
+        line, _, text = artifact.partition(b"\n")
+        header = _header(line)
+        return DelayModel(
+            lightgbm.Booster(model_str=text.decode()),
+            tuple(header["tree_features"]),
+            {name: tuple(values) for name, values in header["categories"].items()},
+            header["level_weight"],
+            header["intercept"],
+            pl.DataFrame(schema=_HISTORY),
+        )
+
+    def history(self, model: DelayModel) -> pl.DataFrame:
+        """The log loss of each round, on `train` and `valid`."""
+        return model.history
+
+    def weights(self, model: DelayModel) -> Mapping[str, np.ndarray]:
+        """The numbers learned: the leaves of each tree, and the line."""
+        import numpy as np
+
+        leaves = {
+            f"leaf values of tree {number}": np.array(
+                [
+                    model.booster.get_leaf_output(number - 1, leaf)
+                    for leaf in range(tree["num_leaves"])
+                ]
+            )
+            for number, tree in enumerate(model.booster.dump_model()["tree_info"], start=1)
+        }
+        return {**leaves, "line": np.array([model.level_weight, model.intercept])}
+
+    def importance(self, model: DelayModel) -> pl.DataFrame:
+        """Columns `feature` and `gain`, the most useful first.
+
+        `LEVEL` stands outside the trees and has no gain, so it is not among them.
+        """
+        return pl.DataFrame(
+            {
+                "feature": list(model.tree_features),
+                "gain": model.booster.feature_importance("gain").tolist(),
+            },
+            schema={"feature": pl.String, "gain": pl.Float64},
+        ).sort("gain", "feature", descending=[True, False])
+
+    def contributions(self, model: DelayModel, frame: pl.DataFrame) -> pl.DataFrame:
+        """What each feature added to each row's log-odds, and `base`; a row sums to its log-odds.
+
+        SHAP values of the trees (Lundberg and others 2018); `LEVEL` adds weight times value.
+        """
+        import numpy as np
+
+        matrix = _matrix(frame, model.tree_features, model.categories)
+        names = [*model.tree_features, BASE]
+        if not matrix.shape[0]:
+            return pl.DataFrame(schema=dict.fromkeys([*model.features, BASE], pl.Float64))
+        found = np.asarray(model.booster.predict(matrix, pred_contrib=True, num_threads=THREADS))
+        return pl.DataFrame(found, schema=names).select(
+            *model.tree_features,
+            pl.Series(LEVEL, model.level_weight * _level(frame)),
+            pl.col(BASE) + model.intercept,
+        )
+
+    def to_onnx(self, model: DelayModel) -> bytes:
+        """The model as ONNX, with an output `probabilities` of shape (rows, 2).
+
+        Raises:
+            ModuleNotFoundError: If the extra `onnx` is not installed.
+        """
+        from assets.flight_delays.delay_model.onnx_export import to_onnx
+
+        return to_onnx(model, ONNX_INPUT, TREES_PER_NODE)
+
+    def onnx_inputs(self, model: DelayModel, frame: pl.DataFrame) -> dict[str, np.ndarray]:
+        """The matrix in single precision, which is what ONNX's trees read; `LEVEL` is last."""
+        import numpy as np
+
+        trees = _matrix(frame, model.tree_features, model.categories)
+        whole = np.column_stack([trees, _level(frame)])
+        return {ONNX_INPUT: np.ascontiguousarray(whole, dtype=np.float32)}
+
+
+TRAINER = DelayTrainer()
+
+
+def _fit(train: pl.DataFrame, valid: pl.DataFrame, params: DelayParams, seed: int) -> DelayModel:
+    """Train once, with the loss of each round on both frames."""
     import lightgbm
+    import numpy as np
 
-    features = [name for name in train.columns if name not in NOT_LEARNED]
-    categories = [
-        sorted(train[name].drop_nulls().unique().to_list())
+    _require(train.columns, [LABEL, LEVEL])
+    late = train[LABEL].mean()
+    if not isinstance(late, float) or not 0 < late < 1:
+        raise ValueError(
+            f"Training the delay model on {train.height} flights: expected late ones and others, "
+            f"found a late share of {late}. Train on more days."
+        )
+    features = _tree_features(train.columns)
+    categories = {
+        name: tuple(sorted(train[name].drop_nulls().unique().to_list()))
         for name in features
         if name in CATEGORICAL
-    ]
-    data = lightgbm.Dataset(
-        _matrix(train, features, categories),
-        train[LABEL].cast(pl.Float64).to_numpy(),
-        feature_name=features,
-        categorical_feature=[features.index(name) for name in features if name in CATEGORICAL],
-        params={"max_bin": 127, "verbosity": -1},
-    )
+    }
+    # The line's mean over the rows is the log-odds of their late share; the trees start from there.
+    intercept = float(np.log(late / (1 - late)) - params.level_weight * _level(train).mean())
+    fixed = {"max_bin": params.max_bin, "verbosity": -1}
+
+    def dataset(frame: pl.DataFrame, reference: lightgbm.Dataset | None) -> lightgbm.Dataset:
+        return lightgbm.Dataset(
+            _matrix(frame, features, categories),
+            frame[LABEL].cast(pl.Float64).to_numpy(),
+            init_score=params.level_weight * _level(frame) + intercept,
+            reference=reference,
+            feature_name=features,
+            categorical_feature=[features.index(name) for name in categories],
+            params=fixed,
+        )
+
+    data = dataset(train, None)
+    sets = {"train": data}
+    if valid.height:
+        sets["valid"] = dataset(valid, data)
+    losses: dict[str, dict[str, list[float]]] = {}
     booster = lightgbm.train(
         {
-            **asdict(params),
+            **params.model_dump(exclude={"level_weight", "refit"}),
             "objective": "binary",
+            "metric": "binary_logloss",
+            "boost_from_average": False,
             "bagging_freq": 1,
-            "max_bin": 127,
             "cat_smooth": 50,
             "min_data_per_group": 200,
+            "seed": seed,
             # The order of additions, and with it the last bits, depends on threads and layout.
             "deterministic": True,
             "force_row_wise": True,
@@ -105,75 +332,99 @@ def fit(train: pl.DataFrame, params: TrainParams) -> lightgbm.Booster:
             "verbosity": -1,
         },
         data,
+        valid_sets=list(sets.values()),
+        valid_names=list(sets),
+        callbacks=[lightgbm.record_evaluation(losses)],
     )
-    booster.pandas_categorical = categories
-    return booster
+    history = pl.DataFrame(
+        [
+            (epoch, part, loss)
+            for part, found in losses.items()
+            for epoch, loss in enumerate(found["binary_logloss"], start=1)
+        ],
+        schema=_HISTORY,
+        orient="row",
+    )
+    return DelayModel(booster, tuple(features), categories, params.level_weight, intercept, history)
 
 
-def save(model: lightgbm.Booster) -> str:
-    """The model as LightGBM's text, with its categories."""
-    return model.model_to_string()
+def _tree_features(columns: Sequence[str]) -> list[str]:
+    return [name for name in columns if name not in NOT_LEARNED and name != LEVEL]
 
 
-def predict(model: lightgbm.Booster | str, frame: pl.DataFrame) -> pl.Series:
-    """The probability of `is_late` for each row; a category unseen in training counts as missing.
+def _level(frame: pl.DataFrame) -> np.ndarray:
+    """The column of the line, in log-odds; 0 (as usual) where nothing is known."""
+    return frame[LEVEL].cast(pl.Float64).fill_null(0.0).to_numpy()
 
-    Args:
-        model: A trained model, or its text.
-        frame: Features, with at least the columns that the model learned from.
-    """
-    import lightgbm
+
+def _matrix(
+    frame: pl.DataFrame, features: Sequence[str], categories: Mapping[str, tuple[str, ...]]
+) -> np.ndarray:
+    """Features as numbers, C-ordered: a category by its position, anything missing as NaN."""
     import numpy as np
 
-    booster = lightgbm.Booster(model_str=model) if isinstance(model, str) else model
-    matrix = _matrix(frame, booster.feature_name(), booster.pandas_categorical or [])
-    if matrix.shape[0] == 0:
-        return pl.Series("late_probability", [], dtype=pl.Float64)
-    scores = np.asarray(booster.predict(matrix, num_threads=THREADS))
-    return pl.Series("late_probability", scores, dtype=pl.Float64)
-
-
-def contributions(model: lightgbm.Booster | str, frame: pl.DataFrame) -> pl.DataFrame:
-    """What each feature adds to the log-odds of each row, as TreeSHAP has it; a column each.
-
-    A row's contributions and `(base)`, which is the same for all rows, add up to the log-odds of
-    its prediction (Lundberg et al., From local explanations to global understanding with
-    explainable AI for trees, 2020).
-
-    Args:
-        model: A trained model, or its text.
-        frame: Features, with at least the columns that the model learned from.
-    """
-    import lightgbm
-    import numpy as np
-
-    booster = lightgbm.Booster(model_str=model) if isinstance(model, str) else model
-    names = booster.feature_name()
-    matrix = _matrix(frame, names, booster.pandas_categorical or [])
-    parts = np.asarray(booster.predict(matrix, pred_contrib=True, num_threads=THREADS))
-    return pl.DataFrame(parts, schema=[*names, "(base)"], orient="row")
-
-
-def importance(model: lightgbm.Booster) -> pl.DataFrame:
-    """Columns `feature` and `gain`, the most useful first."""
-    return pl.DataFrame(
-        {
-            "feature": model.feature_name(),
-            "gain": model.feature_importance("gain").tolist(),
-        }
-    ).sort("gain", descending=True)
-
-
-def _matrix(frame: pl.DataFrame, features: list[str], categories: list[list[str]]) -> np.ndarray:
-    """Features as numbers: a category by its position, anything missing as NaN."""
-    named = dict(zip((name for name in features if name in CATEGORICAL), categories, strict=True))
-    return frame.select(
+    _require(frame.columns, [*features, LEVEL])
+    columns = frame.select(
         pl.col(name).replace_strict(
-            {value: position for position, value in enumerate(named[name])},
+            {value: float(at) for at, value in enumerate(categories[name])},
             default=None,
             return_dtype=pl.Float64,
         )
-        if name in named
+        if name in categories
         else pl.col(name).cast(pl.Float64)
         for name in features
-    ).to_numpy()
+    )
+    return np.ascontiguousarray(columns.to_numpy(), dtype=np.float64)
+
+
+def _require(columns: Sequence[str], needed: Sequence[str]) -> None:
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise ValueError(
+            f"Reading the features of the delay model: expected the columns {', '.join(needed)}; "
+            f"{', '.join(missing)} not among the {len(columns)} found. Build the features anew, or "
+            "use the model version that learned from these columns."
+        )
+
+
+def _header(line: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(line)
+    except ValueError as error:
+        raise ValueError(
+            f"Loading the delay model: expected an artifact whose first line is JSON, found "
+            f"{line[:60]!r}. It was saved by an older trainer: train anew."
+        ) from error
+    found = (header.get("format"), header.get("level")) if isinstance(header, dict) else None
+    if found != (FORMAT, LEVEL):
+        raise ValueError(
+            f"Loading the delay model: expected format {FORMAT} with the level {LEVEL}, found "
+            f"{found}. Load it with the trainer that saved it, or train anew."
+        )
+    return header
+
+
+# --- what the `Model` component calls until it takes `TRAINER` -------------------------------
+
+TrainParams = DelayParams
+_SEED = 1
+
+
+def fit(train: pl.DataFrame, params: DelayParams) -> DelayModel:
+    """`TRAINER.fit` without later rows."""
+    return TRAINER.fit(train, train.clear(), params, _SEED)
+
+
+def save(model: DelayModel) -> str:
+    """`TRAINER.save` as text."""
+    return TRAINER.save(model).decode()
+
+
+def predict(model: DelayModel | str, frame: pl.DataFrame) -> pl.Series:
+    """`TRAINER.predict` with a model or its text."""
+    return TRAINER.predict(TRAINER.load(model.encode()) if isinstance(model, str) else model, frame)
+
+
+def importance(model: DelayModel) -> pl.DataFrame:
+    """`TRAINER.importance`."""
+    return TRAINER.importance(model)

@@ -85,8 +85,11 @@ _CLOCK_SUMS = ("flown", "clock_minutes")
 _CLOCK_PRIOR_FLIGHTS = 10
 """Weight of all carriers on a route, in flights, beside a carrier's own."""
 
-WEATHER_LOOK_BACK_DAYS = 1
-"""Days of weather needed before the first day built."""
+LEVEL_WINDOW_DAYS = 14
+_LEVEL_PRIOR_FLIGHTS = 2000
+"""Weight, in flights, of a network that is as late as usual: about two days of it."""
+_CLASS_PRIOR_FLIGHTS = 200
+"""Weight of the overall rate beside that of a class of weather and hour."""
 
 _EVENING_HOUR = 18
 _RUNWAY_DEGREES = 40
@@ -113,8 +116,8 @@ def build_features(
         scheduled: One row per scheduled flight; the schedule columns of `fct_flights`. Other days
             may be there and are left out.
         flights: `fct_flights`, with outcomes, of any dates: only what was known is used.
-        weather: The columns of `raw_weather`, at least for the days asked for and the day before
-            the first; other days are left out.
+        weather: The columns of `raw_weather`, of any dates: those asked for, and all before them
+            for which `flights` has outcomes.
         aircraft: `dim_aircraft`, one row per `tail_number`.
         first_day: First day to build.
         last_day: Last day to build.
@@ -142,11 +145,12 @@ def build_features(
         & (pl.col("flight_date") <= last_day - timedelta(days=history_lag_days))
     ).with_columns(pl.lit(True).alias(_ALL_FLIGHTS))
 
+    by_hour = _weather_features(weather.filter(pl.col("flight_date") <= last_day))
     frame = (
         _schedule_features(planned)
         .join(_calendar_features(first_day, last_day), on="flight_date", how="left")
         .join(
-            _weather_features(weather.filter(in_range)),
+            by_hour.filter(in_range),
             left_on=[*_DAY_AIRPORT, "scheduled_departure_hour"],
             right_on=[*_DAY_AIRPORT, "local_hour"],
             how="left",
@@ -158,6 +162,7 @@ def build_features(
     frame = _add_slack(frame, planned, known, history_lag_days)
     frame = _add_aircraft(frame, planned, known, aircraft, history_lag_days)
     frame = _add_history(frame, planned, known, history_lag_days)
+    frame = _add_level(frame, known, by_hour, first_day, last_day, history_lag_days)
     return frame.sort("scheduled_departure_at", "flight_id")
 
 
@@ -392,7 +397,7 @@ def _weather_of_the_day_before(
     weather: pl.LazyFrame, first_day: date, last_day: date
 ) -> pl.LazyFrame:
     """What the weather of day d-1 was over all airports, whose disruptions outlast the night."""
-    look_back = timedelta(days=WEATHER_LOOK_BACK_DAYS)
+    one_day = timedelta(days=1)
     evening = pl.col("local_hour") >= _EVENING_HOUR
     rain = (pl.col("precipitation_inches") * 100).round().cast(pl.Int64)
     sight = pl.col("visibility_miles")
@@ -409,9 +414,7 @@ def _weather_of_the_day_before(
         ),
     }
     return (
-        weather.filter(
-            pl.col("flight_date").is_between(first_day - look_back, last_day - look_back)
-        )
+        weather.filter(pl.col("flight_date").is_between(first_day - one_day, last_day - one_day))
         .group_by("flight_date")
         .agg(
             *(
@@ -424,7 +427,7 @@ def _weather_of_the_day_before(
             .cast(pl.Int32)
             .alias("day_before_low_visibility_hours"),
         )
-        .with_columns(pl.col("flight_date") + pl.duration(days=WEATHER_LOOK_BACK_DAYS))
+        .with_columns(pl.col("flight_date") + pl.duration(days=1))
     )
 
 
@@ -521,6 +524,109 @@ def _add_history(
                 for key in HISTORY_KEYS
             )
     return frame.with_columns(smoothed).drop(pl.selectors.starts_with("_"))
+
+
+# --- level ------------------------------------------------------------------------------------
+
+
+def _weather_class() -> pl.Expr:
+    """A class of weather and hour, 0 to 71: of the hour and airport, of the day, of the clock.
+
+    The bounds are round numbers of the trade: 2 and 7 miles of sight, a tenth of an inch of rain,
+    gusts of 30 miles per hour. What was not observed counts as fair.
+    """
+    rain = pl.col("around_precipitation_inches").fill_null(0)
+    sight = pl.col("around_min_visibility_miles").fill_null(10)
+    gust = pl.col("around_max_wind_gust_mph").fill_null(0)
+    day_rain = pl.col("network_day_precipitation_inches").fill_null(0)
+    hour_class = (
+        pl.when((rain > 0.1) | (sight < 2))
+        .then(2)
+        .when((rain > 0) | (sight < 7) | (gust >= 30))
+        .then(1)
+        .otherwise(0)
+    )
+    day_class = (
+        pl.when(day_rain > 1)
+        .then(2)
+        .when((day_rain > 0.03) | (pl.col("day_low_visibility_hours").fill_null(0) > 2))
+        .then(1)
+        .otherwise(0)
+    )
+    return (hour_class * 3 + day_class) * 8 + pl.col("scheduled_departure_hour") // 3
+
+
+def _add_level(
+    frame: pl.LazyFrame,
+    known: pl.LazyFrame,
+    by_hour: pl.LazyFrame,
+    first_day: date,
+    last_day: date,
+    lag: int,
+) -> pl.LazyFrame:
+    """Add how late the whole network has been of late, for the weather and hours it had.
+
+    The logarithm of the late arrivals of the window over those expected of it, by the rate that
+    each class of weather and hour has had in all known history: the indirect standardisation of
+    epidemiology (Breslow and Day 1987, Statistical Methods in Cancer Research II, chapter 2). A
+    plain late share says as much about the weather of the window, which does not last.
+    """
+    counts = ("arrived", "late")
+    days = [first_day + timedelta(days=n) for n in range((last_day - first_day).days + 1)]
+    daily = (
+        known.filter(pl.col("is_late").is_not_null())
+        .join(
+            by_hour,
+            left_on=[*_DAY_AIRPORT, "scheduled_departure_hour"],
+            right_on=[*_DAY_AIRPORT, "local_hour"],
+            how="left",
+        )
+        .group_by(_weather_class().cast(pl.Int32).alias("_class"), _day="flight_date")
+        .agg(
+            pl.len().cast(pl.Int64).alias("arrived"),
+            pl.col("is_late").cast(pl.Int64).sum().alias("late"),
+        )
+    )
+    totals = _cumulative(daily, ["_class"], counts)
+    groups = pl.LazyFrame({"flight_date": days}, schema={"flight_date": pl.Date}).join(
+        daily.select("_class").unique(), how="cross"
+    )
+    usual = (pl.col("late").sum() / pl.col("arrived").sum()).over("flight_date")
+    rate = (pl.col("late") + _CLASS_PRIOR_FLIGHTS * usual) / (
+        pl.col("arrived") + _CLASS_PRIOR_FLIGHTS
+    )
+    flown = pl.col("arrived") - pl.col("arrived_before")
+    prior = _LEVEL_PRIOR_FLIGHTS * pl.col("usual")
+    level = (
+        _sums_before(groups, totals, ["_class"], counts, lag)
+        .join(
+            _sums_before(groups, totals, ["_class"], counts, lag + LEVEL_WINDOW_DAYS),
+            on=["_class", "flight_date"],
+            how="left",
+            suffix="_before",
+        )
+        .with_columns(usual=usual)
+        .group_by("flight_date")
+        .agg(
+            (pl.col("late") - pl.col("late_before")).sum(),
+            # In whole millionths of a flight: their sum is exact, whatever the order.
+            expected=(flown * rate * 1_000_000).fill_nan(0).round().cast(pl.Int64).sum()
+            / 1_000_000,
+            usual=pl.col("usual").first(),
+        )
+        # Nothing known, or nothing late so far: as usual.
+        .filter(pl.col("usual").is_finite() & (pl.col("usual") > 0))
+        .select(
+            "flight_date",
+            ((pl.col("late") + prior) / (pl.col("expected") + prior))
+            .log()
+            .cast(pl.Float32)
+            .alias(f"{NETWORK}_excess_lateness_{LEVEL_WINDOW_DAYS}d"),
+        )
+    )
+    return frame.join(level, on="flight_date", how="left").with_columns(
+        pl.col(f"{NETWORK}_excess_lateness_{LEVEL_WINDOW_DAYS}d").fill_null(0)
+    )
 
 
 # --- slack ------------------------------------------------------------------------------------

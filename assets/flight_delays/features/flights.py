@@ -19,7 +19,6 @@ from analytics_platform.lake import Lake
 from analytics_platform.lake.io_manager import LakeResource
 from assets.flight_delays.features.builder import (
     HISTORY_LAG_DAYS,
-    WEATHER_LOOK_BACK_DAYS,
     build_features,
 )
 from assets.flight_delays.features.leakage import leaking_columns
@@ -28,7 +27,8 @@ PRODUCT = product_of(__file__)
 FEATURES = "features_flights"
 ALL_THE_PAST_DAYS = 36_500
 """Rates look back over 90 days, but the aircraft that last flew a number may have flown it at any
-time: a corrected day may change the features of every later one."""
+time, and how late weather of a kind makes flights is learnt from all of it: a corrected day may
+change the features of every later one."""
 LEAK_DAYS = 4
 
 KEY = PRODUCT.key(FEATURES)
@@ -54,7 +54,7 @@ def _spec() -> dg.AssetSpec:
             dg.AssetDep(
                 PRODUCT.key("stg_weather"),
                 partition_mapping=dg.TimeWindowPartitionMapping(
-                    start_offset=-WEATHER_LOOK_BACK_DAYS,
+                    start_offset=-ALL_THE_PAST_DAYS,
                     end_offset=0,
                     allow_nonexistent_upstream_partitions=True,
                 ),
@@ -146,8 +146,8 @@ def _inputs(lake: Lake, first: dt.date, last: dt.date) -> dict[str, Any]:
                 ("flights", "FROM lake.flight_delays.fct_flights", []),
                 (
                     "weather",
-                    "FROM lake.flight_delays.stg_weather WHERE flight_date BETWEEN ? AND ?",
-                    [first - dt.timedelta(days=WEATHER_LOOK_BACK_DAYS), last],
+                    "FROM lake.flight_delays.stg_weather WHERE flight_date <= ?",
+                    [last],
                 ),
                 ("aircraft", "FROM lake.flight_delays.dim_aircraft", []),
             )
