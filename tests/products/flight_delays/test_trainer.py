@@ -12,7 +12,7 @@ from assets.flight_delays.delay_model.trainer import LEVEL, TRAINER, DelayModel,
 from assets.flight_delays.features.builder import build_features
 from tests.products.flight_delays.conftest import Inputs
 
-PARAMS = DelayParams(num_iterations=20, learning_rate=0.1)
+PARAMS = DelayParams(num_iterations=30, learning_rate=0.1)
 LAST_LEARNED = date(2013, 2, 14)
 NOT_FEATURES = {"is_late", "flight_id", "flight_date", "flight_number", "expected_tail_number"}
 
