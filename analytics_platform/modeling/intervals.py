@@ -19,13 +19,20 @@ rows repeated as often as their day was drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from analytics_platform.modeling.evaluate import BINS, LEAST_PROBABILITY, EvaluationError, checked
+from analytics_platform.modeling.evaluate import (
+    BINS,
+    LEAST_PROBABILITY,
+    LEAST_ROWS,
+    EvaluationError,
+    checked,
+    slices,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,6 +231,74 @@ def paired_bootstrap(
     )
 
 
+def slice_intervals(
+    frame: pl.DataFrame,
+    keys: Mapping[str, pl.Expr] | Sequence[str],
+    label: str,
+    scores: Sequence[str],
+    day: str,
+    *,
+    least_rows: int = LEAST_ROWS,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """The slices as `evaluate.slices` gives them, with the interval of each ROC AUC.
+
+    Args:
+        frame: One row per prediction whose outcome is known.
+        keys: As `slices` takes them.
+        label: The boolean column.
+        scores: Columns of probabilities.
+        day: The column of days.
+        least_rows: Slices of fewer rows are marked, and have no interval.
+        level: The level of the intervals.
+        resamples: Resamples for each.
+        seed: Of the draw.
+
+    Returns:
+        The columns of `slices`, and `low` and `high`, which are null where a slice has too few rows
+        or days, or where resamples have one outcome only.
+    """
+    chosen = keys if isinstance(keys, Mapping) else {name: pl.col(name) for name in keys}
+    named = frame.with_columns(expression.alias(f"__{name}") for name, expression in chosen.items())
+    found = slices(frame, chosen, label, scores, least_rows)
+    ends: list[tuple[float | None, float | None]] = []
+    for key, value, score, enough in found.select(
+        "key", "value", "score", "has_enough_rows"
+    ).iter_rows():
+        column = named[f"__{key}"]
+        texts = pl.Series(
+            ["missing" if one is None else str(one) for one in column.to_list()], dtype=pl.String
+        )
+        rows = named.filter(texts == value)
+        ends.append(
+            _slice_ends(rows, label, score, day, level, resamples, seed) if enough else (None, None)
+        )
+    return found.with_columns(
+        low=pl.Series([low for low, _ in ends], dtype=pl.Float64),
+        high=pl.Series([high for _, high in ends], dtype=pl.Float64),
+    )
+
+
+def _slice_ends(
+    rows: pl.DataFrame,
+    label: str,
+    score: str,
+    day: str,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> tuple[float | None, float | None]:
+    if rows[day].n_unique() < LEAST_DAYS:
+        return None, None
+    sample = _Sample(rows[day], rows[label], _level(level))
+    values = sample.measure(rows[score], "roc_auc")(sample.draw(resamples, seed))
+    if not _mostly_known(values):
+        return None, None
+    return _ends(values, level)
+
+
 Measure = Callable[["np.ndarray"], "np.ndarray"]
 """A metric for each row of a matrix of weights, shape (resamples, days)."""
 
@@ -380,12 +455,26 @@ def _finite(values: np.ndarray, metric: str) -> np.ndarray:
     import numpy as np
 
     kept = values[~np.isnan(values)]
-    if kept.size < 0.9 * values.size:
+    if not _mostly_known(values):
         raise EvaluationError(
             f"Drawing days for {metric}: {values.size - kept.size} of {values.size} resamples have "
             "one outcome only. Evaluate a longer window, or one with more of both."
         )
     return kept
+
+
+def _mostly_known(values: np.ndarray) -> bool:
+    """Whether nearly all resamples have the metric."""
+    import numpy as np
+
+    return bool(np.mean(np.isnan(values)) <= 0.1)
+
+
+def _ends(values: np.ndarray, level: float) -> tuple[float, float]:
+    import numpy as np
+
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _level(level: float) -> float:

@@ -11,6 +11,12 @@ from analytics_platform.pictures import WIDTH, png, values
 
 CURVE_POINTS = 200
 MOST_FEATURES = 20
+NAMES = {
+    "roc_auc": "ROC AUC",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "calibration_in_the_large": "mean score less share that came true",
+}
 COLORS = ["#1f5fa8", "#c4721a", "#3d8a4f"]
 
 
@@ -155,7 +161,7 @@ def slices_plot(slices: pl.DataFrame, score: str, metric: str = "roc_auc") -> by
             y=alt.Y("value:N", title=key, sort=rows["value"].to_list()),
         )
         points = base.mark_point(filled=True, size=50, opacity=1, color="#1f5fa8").encode(
-            x=alt.X(f"{metric}:Q", title=metric.replace("_", " "), scale=scale)
+            x=alt.X(f"{metric}:Q", title=NAMES.get(metric, metric), scale=scale)
         )
         layers = (
             base.mark_rule(color="#1f5fa8").encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
@@ -164,7 +170,7 @@ def slices_plot(slices: pl.DataFrame, score: str, metric: str = "roc_auc") -> by
             else points
         )
         panels.append(layers.properties(width=WIDTH, height=alt.Step(16)))
-    title = f"{metric.replace('_', ' ')} by slice, {score}"
+    title = f"{NAMES.get(metric, metric)} by slice, {score}"
     return png(alt.vconcat(*panels), title, width=None)
 
 
@@ -191,9 +197,11 @@ def score_plot(label: pl.Series, score: pl.Series, bins: int = 50) -> bytes:
     )
     chart = (
         alt.Chart(values(counted))
-        .mark_bar(binSpacing=0)
+        .mark_bar()
         .encode(
-            x=alt.X("at:Q", title="predicted probability", axis=alt.Axis(format=".0%")),
+            x=alt.X(
+                "at:Q", bin="binned", title="predicted probability", axis=alt.Axis(format=".0%")
+            ),
             x2="until:Q",
             y=alt.Y("rows:Q", title="rows", stack="zero"),
             color=alt.Color(

@@ -10,6 +10,7 @@ from analytics_platform.modeling.intervals import (
     METRICS,
     day_intervals,
     paired_bootstrap,
+    slice_intervals,
 )
 
 
@@ -210,3 +211,26 @@ def test_rare_outcomes_and_unknown_days_are_said() -> None:
         day_intervals(pl.Series([None, *day[1:]]), label, pl.Series([0.1] * 60))
     with pytest.raises(EvaluationError, match="expected one of roc_auc"):
         paired_bootstrap(day, label, day / 20, day / 20, "positive_share")
+
+
+def test_slices_have_the_interval_of_their_rows() -> None:
+    rng = np.random.default_rng(6)
+    day, label, known = some_days(rng, days=30, rows=30, spread=0.3)
+    frame = pl.DataFrame({"day": day, "late": label, "model": sigmoid(known)}).with_columns(
+        carrier=pl.when(pl.col("day") < 5).then(pl.lit("BB")).otherwise(pl.lit("AA")),
+        hour=pl.Series(rng.integers(8, 11, day.len())),
+    )
+    found = slice_intervals(
+        frame, ["carrier", "hour"], "late", ["model"], "day", least_rows=50, resamples=50, seed=2
+    )
+    for row in found.iter_rows(named=True):
+        rows = frame.filter(pl.col(row["key"]).cast(pl.String) == row["value"])
+        # Five days are too few to draw from.
+        if row["value"] == "BB":
+            assert row["low"] is None
+            continue
+        whole = day_intervals(
+            rows["day"], rows["late"], rows["model"], ["roc_auc"], resamples=50, seed=2
+        )["roc_auc"]
+        assert (row["low"], row["high"]) == (whole.low, whole.high)
+    assert found["value"].to_list() == ["AA", "BB", "8", "9", "10"]
