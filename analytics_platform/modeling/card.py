@@ -277,7 +277,7 @@ def _performance(content: CardContent) -> str:
     any_interval = next((i for found in content.metrics.values() for i in found.values()), None)
     note = (
         f'<p class="note">Intervals at {any_interval.level:.0%}, from {any_interval.resamples:,} '
-        f"resamples of the {any_interval.days} days, each drawn whole. The better of each "
+        f"resamples of the {any_interval.days} days, each drawn whole. The best of each "
         "row is in bold. The calibration error is never below 0, so that chance alone raises it "
         "and its interval. Calibration in the large is the mean score less the share that came "
         "true.</p>"
@@ -333,7 +333,8 @@ def _weakness(content: CardContent) -> str:
             for row in losses.head(5).iter_rows(named=True)
         )
         parts.append(
-            f"<p>Behind the {escape(scores[1])} by ROC AUC on {losses.height} slices"
+            f"<p>Behind the {escape(scores[1])} by ROC AUC on {losses.height} "
+            f"{'slice' if losses.height == 1 else 'slices'}"
             f"{': ' + named if named else ''}.</p>"
         )
     small = content.slices.filter((pl.col("score") == model) & ~pl.col("has_enough_rows"))
