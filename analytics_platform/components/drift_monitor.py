@@ -7,7 +7,6 @@ the lake, and telling Dagster. Does not belong here: measures, thresholds and th
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import dagster as dg
@@ -166,8 +165,6 @@ class DriftMonitor(dg.Component, dg.Model, dg.Resolvable):
         """The table of scores with its reports as an asset, and its check."""
         _require_sound(self)
         return dg.Definitions(assets=[_build_asset(self, product_of(context.path))])
-
-
 
 
 def _require_sound(declared: DriftMonitor) -> None:
