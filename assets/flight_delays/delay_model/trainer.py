@@ -402,29 +402,3 @@ def _header(line: bytes) -> dict[str, Any]:
             f"{found}. Load it with the trainer that saved it, or train anew."
         )
     return header
-
-
-# --- what the `Model` component calls until it takes `TRAINER` -------------------------------
-
-TrainParams = DelayParams
-_SEED = 1
-
-
-def fit(train: pl.DataFrame, params: DelayParams) -> DelayModel:
-    """`TRAINER.fit` without later rows."""
-    return TRAINER.fit(train, train.clear(), params, _SEED)
-
-
-def save(model: DelayModel) -> str:
-    """`TRAINER.save` as text."""
-    return TRAINER.save(model).decode()
-
-
-def predict(model: DelayModel | str, frame: pl.DataFrame) -> pl.Series:
-    """`TRAINER.predict` with a model or its text."""
-    return TRAINER.predict(TRAINER.load(model.encode()) if isinstance(model, str) else model, frame)
-
-
-def importance(model: DelayModel) -> pl.DataFrame:
-    """`TRAINER.importance`."""
-    return TRAINER.importance(model)

@@ -98,7 +98,7 @@ class FlightFeatures:
                 name: self._read(sql, [bound]).lazy()
                 for name, sql, bound in (
                     ("scheduled", "FROM int_scheduled_flights WHERE flight_date = ?", day),
-                    ("weather", "FROM stg_weather WHERE flight_date = ?", day),
+                    ("weather", "FROM stg_weather WHERE flight_date <= ?", day),
                     ("flights", "FROM fct_flights WHERE flight_date <= ?", known),
                 )
             }

@@ -25,15 +25,15 @@ DELIVERED = (
 def read(inputs: Inputs) -> Iterator[Read]:
     """The product's tables, as a release has them."""
     con = duckdb.connect()
-    flights = inputs.flights.collect()
+    flights = inputs.flights.collect().with_columns(pl.col("flight_number").cast(pl.Int32))
     con.register("fct_flights", flights.to_arrow())
     con.register("dim_aircraft", inputs.aircraft.collect().to_arrow())
     con.register("stg_weather", inputs.weather.collect().to_arrow())
     con.execute(
         f"CREATE TABLE stg_schedules AS SELECT {DELIVERED} FROM fct_flights; "
         "CREATE TABLE int_scheduled_flights AS SELECT flight_date, flight_id, carrier, "
-        "flight_number, origin, destination, scheduled_departure_at, scheduled_arrival_at, "
-        "distance_miles FROM fct_flights"
+        "flight_number::INTEGER AS flight_number, origin, destination, scheduled_departure_at, "
+        "scheduled_arrival_at, distance_miles::INTEGER AS distance_miles FROM fct_flights"
     )
 
     def run(sql: str, parameters: Sequence[object]) -> pl.DataFrame:
