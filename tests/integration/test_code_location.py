@@ -29,6 +29,9 @@ HEADLINE = {
     "drift_features",
     "drift_predictions",
     "drift_target",
+    "chart_flights",
+    "chart_predictions",
+    "chart_pipeline",
     "release",
 }
 
