@@ -1,7 +1,5 @@
 """Control charts as assets, in real runs on a real lake."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +13,9 @@ import pytest
 
 from analytics_platform.components.chart_metrics import (
     ReceiptMetric,
+    failed_run_points,
     freshness_points,
+    metadata_points,
     receipt_points,
 )
 from analytics_platform.components.control_chart import ChartBaseline, ControlChart, DeclaredChart
@@ -440,3 +440,33 @@ def test_freshness_is_of_the_file_that_waited_longest(lake: Lake, store: FileSto
         points = freshness_points(con, log)
     # What still waits is in no release.
     assert points["value"].to_list() == pytest.approx([5.0, 1.0], abs=0.02)
+
+
+def test_numbers_in_metadata_and_failed_runs_are_read_from_dagster() -> None:
+    @dg.asset(key=["shop", "sales"])
+    def sales_asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        count = int(context.run.tags["count"])
+        if count == 3:
+            raise dg.Failure("no electricity")
+        # The second run tells no number.
+        return dg.MaterializeResult(metadata={"rows": "none" if count == 1 else count})
+
+    key = dg.AssetKey(["shop", "sales"])
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert metadata_points(instance, key, "rows").height == 0
+        assert failed_run_points(instance, {"ap/product": "shop"}).height == 0
+        for count in range(5):
+            dg.materialize(
+                [sales_asset],
+                instance=instance,
+                tags={"ap/product": "shop", "count": str(count)},
+                raise_on_error=False,
+            )
+        dg.materialize([sales_asset], instance=instance, tags={"count": "9"})
+        numbers = metadata_points(instance, key, "rows")
+        failed = failed_run_points(instance, {"ap/product": "shop"})
+
+    assert numbers["value"].to_list() == [0.0, 2.0, 4.0, 9.0]
+    assert numbers["period"].is_sorted()
+    # One day, or two where midnight lies between the runs.
+    assert (failed["value"].sum(), failed["n"].sum()) == (1.0, 5)

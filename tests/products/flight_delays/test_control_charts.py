@@ -120,3 +120,12 @@ def test_over_the_year_no_chart_alarms_on_more_than_one_day_in_six(
         days = chart.judgement.points.filter(pl.col("phase") == MONITORING)
         alarming = days.filter("is_out_of_control")["period"].n_unique()
         assert 5 < alarming < days["period"].n_unique() / 6, (name, alarming)
+
+
+def test_the_example_of_the_docs_is_a_declaration(flights: duckdb.DuckDBPyConnection) -> None:
+    text = (PROJECT_ROOT / "docs/control_charts.md").read_text()
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    declared = ControlChart.resolve_from_dict(yaml.safe_load(example)["attributes"])
+    (chart,) = checked_charts(declared)
+    charted = run_chart(chart.spec, chart.baseline, flights.execute(chart.declared.sql or "").pl())
+    assert signals(charted, dt.date(2013, 2, 8), dt.date(2013, 2, 8))
