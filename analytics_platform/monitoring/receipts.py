@@ -342,11 +342,14 @@ def _stored_files(
     started_at: dt.datetime,
 ) -> dict[tuple[str, str], int]:
     """Bytes of the reports and artifacts recorded since a moment."""
+    # A bound on the time in WHERE has DuckLake look for data files to leave out, of which this
+    # table has hardly any: four times the cost (measured).
     rows = con.execute(
         """
-        SELECT product, asset, sum(size_bytes)::BIGINT FROM lake.ops.files
-        WHERE recorded_at >= ? AND list_contains(?, product) AND list_contains(?, asset)
-          AND size_bytes IS NOT NULL GROUP BY ALL
+        SELECT product, asset,
+               coalesce(sum(size_bytes) FILTER (recorded_at >= ?), 0)::BIGINT
+        FROM lake.ops.files WHERE list_contains(?, product) AND list_contains(?, asset)
+        GROUP BY ALL
         """,
         [started_at, products, assets],
     ).fetchall()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics_platform.lake import Lake, WriteRecord, records
+from analytics_platform.lake import FileRecord, Lake, WriteRecord, records
 from analytics_platform.monitoring.receipts import Made, Meter, Read, divide, write_receipts
 
 MEGABYTE = 1_000_000
@@ -149,6 +149,22 @@ def test_the_bytes_of_a_view_are_those_that_it_reads(lake: Lake) -> None:
     )
 
     assert (receipt.rows_in, receipt.bytes_in) == (400, size)
+
+
+def test_the_files_kept_by_content_count_where_they_were_recorded_meanwhile(lake: Lake) -> None:
+    def keep(name: str, size: int) -> None:
+        with lake.transaction("keep") as transaction:
+            transaction.record_files([FileRecord("shop", "model", "", name, "0" * 64, size)])
+
+    keep("old.txt", 5000)
+    meter = Meter()
+    keep("model.txt", 700)
+    keep("plot.png", 40)
+
+    made = [Made("shop", "model"), Made("shop", "other")]
+    model, other = write_receipts(lake, "run", meter.read(), made)
+
+    assert (model.bytes_out, other.bytes_out) == (740, 0)
 
 
 @pytest.mark.parametrize(
