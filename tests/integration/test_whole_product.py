@@ -131,7 +131,7 @@ def test_the_blizzard_is_found_and_the_weeks_before_it_are_not(installation: Ins
         "where window_start < '2013-02-11' group by all order by 1"
     )
     assert [week["window_start"] for week in weeks if week["drifted"]] == ["2013-02-04"]
-    assert "is_cancelled" in weeks[-1]["drifted"]
+    assert "arrival_delay_minutes" in weeks[-1]["drifted"]
     alarms = installation.sql(
         "select count(distinct window_start) filter (is_drifted) as drifted, "
         "count(distinct window_start) as judged from drift_features"

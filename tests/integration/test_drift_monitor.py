@@ -1,0 +1,235 @@
+"""The drift monitor on a lake of its own: every kind of window and reference, and what blocks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+from dagster._core.errors import DagsterAssetCheckFailedError
+
+from analytics_platform.components.drift_monitor import (
+    DriftEffects,
+    DriftMonitor,
+    DriftReference,
+    _build_asset,
+    _require_sound,
+)
+from analytics_platform.components.product_spec import ProductSpec
+from analytics_platform.components.state import nodes_of
+from analytics_platform.lake import FileStore, Lake
+from analytics_platform.lake.io_manager import LakeIOManager, LakeResource
+from analytics_platform.modeling import ModelVersion, record_version
+from analytics_platform.planning import ProductState, next_run
+
+FIRST = dt.date(2013, 1, 7)
+DAYS = 84
+PRODUCT = ProductSpec(
+    name="p", title="A product", owners=["team:p"], first_day=FIRST,
+    end_day=FIRST + dt.timedelta(days=365),
+)  # fmt: skip
+
+
+@pytest.fixture
+def delays(lake: Lake) -> Lake:
+    """Twelve weeks of rows; in the last one delays have moved and half of a carrier is gone."""
+    generator = np.random.default_rng(6)
+    at = np.repeat(np.arange(DAYS), 60)
+    is_moved = at >= DAYS - 7
+    frame = pl.DataFrame(
+        {
+            "day": [FIRST + dt.timedelta(days=int(unit)) for unit in at],
+            "number": np.arange(at.size),
+            "delay": generator.exponential(20, at.size) + 30 * is_moved,
+            "carrier": generator.choice(["A", "B"], at.size, p=[0.6, 0.4]),
+            "known": True,
+        }
+    )
+    with lake.transaction("rows") as transaction:
+        transaction.replace("p", "delays", frame)
+        record_version(
+            transaction,
+            ModelVersion("p", "model", 0, "0" * 64, "m.txt", "2013-01-07/2013-03-17", {}),
+            snapshot_id=1,
+            run_id="r",
+        )
+    return lake
+
+
+def monitor(**given: Any) -> DriftMonitor:
+    declared = {
+        "name": "drift_delays",
+        "description": "Whether delays move.",
+        "table": "delays",
+        "time_column": "day",
+        "numeric": ["delay"],
+        "categorical": ["carrier"],
+        "segments": ["carrier"],
+        "reference": DriftReference(first="2013-01-07", last="2013-03-17"),
+        **given,
+    }
+    return DriftMonitor(**declared)
+
+
+def run(declared: DriftMonitor, first: str | None, last: str | None = None):
+    resource = LakeResource()
+    tags = {}
+    if first and last:
+        tags = {
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
+        }
+        first = None
+    return dg.materialize(
+        [_build_asset(declared, PRODUCT, None)],
+        resources={"lake": resource, "io_manager": LakeIOManager(resource=resource)},
+        partition_key=first,
+        tags=tags,
+    )
+
+
+def check_of(result) -> dg.AssetCheckEvaluation:
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation
+
+
+WINDOWS = {
+    "days": ({"window": "day", "reference": DriftReference(trailing_days=56)}, "2013-03-30"),
+    "weeks by day": ({"window": "week"}, "2013-03-25"),
+    "weeks whole": ({"window": "week", "blocks": "window"}, "2013-03-25"),
+    "weeks after a trailing reference": (
+        {"window": "week", "reference": DriftReference(trailing_days=42)},
+        "2013-03-25",
+    ),
+    "weeks after a training set": (
+        {"window": "week", "reference": DriftReference(training_set_of="model")},
+        "2013-03-25",
+    ),
+    "rows": (
+        {"window": "rows", "window_rows": 420, "row_order": ["number"], "blocks": "window"},
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "partition"), WINDOWS.values(), ids=WINDOWS)
+def test_every_kind_of_window_finds_the_moved_column(delays: Lake, store, given, partition):
+    result = run(monitor(**given), partition)
+
+    assert result.success
+    found = delays.query('SELECT * FROM lake.p.drift_delays ORDER BY window_start, "column"')
+    newest = found.filter(pl.col("window_start") == found["window_start"].max())
+    drifted = newest.filter(pl.col("is_drifted"))
+    assert drifted["column"].unique().to_list() == ["delay"]
+    evaluation = check_of(result)
+    assert evaluation.passed is False
+    assert evaluation.metadata["drifted_columns"].value == "delay"
+    sha256, name = drifted["report_sha256"][0], drifted["report_name"][0]
+    assert b"delay" in FileStore(store.root).get(sha256, name)
+    assert evaluation.metadata["report"].value == f"/files/{sha256}/{name}"
+    recorded = delays.query("SELECT passed, blocking FROM lake.ops.checks")
+    assert recorded.rows() == [(False, False)]
+
+
+def test_quiet_weeks_are_told_and_have_no_report_but_the_newest(delays: Lake):
+    result = run(monitor(window="week"), "2013-01-07", "2013-03-11")
+
+    assert check_of(result).passed is True
+    found = delays.query(
+        "SELECT window_start, bool_or(is_drifted) AS drifted, max(report_name) AS report "
+        "FROM lake.p.drift_delays GROUP BY ALL ORDER BY ALL"
+    )
+    assert found.height == 10
+    assert found["drifted"].sum() == 0
+    assert found["report"].null_count() == 9
+    # The days of a week are not compared with themselves.
+    rows = delays.query("SELECT DISTINCT reference_rows, current_rows FROM lake.p.drift_delays")
+    assert rows.rows() == [(63 * 60, 7 * 60)]
+    # Once a newer window is judged it is the one that counts, whatever is made again after it.
+    run(monitor(window="week"), "2013-03-25")
+    assert check_of(run(monitor(window="week"), "2013-01-07")).passed is False
+
+
+def test_a_monitor_that_blocks_fails_its_run(delays: Lake):
+    declared = monitor(window="week", action="block")
+    (check,) = _build_asset(declared, PRODUCT, None).check_specs
+    assert check.blocking
+    with pytest.raises(DagsterAssetCheckFailedError):
+        run(declared, "2013-03-25")
+    assert delays.query("SELECT passed, blocking FROM lake.ops.checks").rows() == [(False, True)]
+
+
+def test_a_large_least_effect_keeps_it_quiet(delays: Lake):
+    declared = monitor(window="week", least_effects=DriftEffects(columns={"delay": 9.0}))
+    assert check_of(run(declared, "2013-03-25")).passed is True
+
+
+@pytest.mark.parametrize(
+    ("given", "partition"),
+    [
+        # Nothing lies before the first week; no row of the second is left.
+        ({"window": "week", "reference": DriftReference(trailing_days=42)}, "2013-01-07"),
+        ({"window": "week", "where": "day < DATE '2013-03-01'"}, "2013-03-25"),
+    ],
+)
+def test_a_window_that_cannot_be_judged_has_no_rows_and_no_verdict(delays, given, partition):
+    result = run(monitor(**given), partition)
+    assert check_of(result).passed is True
+    assert delays.query("SELECT count(*) FROM lake.p.drift_delays").item() == 0
+
+
+def test_without_a_model_there_is_no_training_set(delays: Lake):
+    declared = monitor(reference=DriftReference(training_set_of="other"))
+    with pytest.raises(dg.Failure, match="other has no version yet"):
+        run(declared, "2013-03-25")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"reference": DriftReference()}, "expected one reference"),
+        ({"reference": DriftReference(first="2013-01-07")}, "expected one reference"),
+        (
+            {"reference": DriftReference(trailing_days=7, training_set_of="model")},
+            "expected one reference",
+        ),
+        ({"window": "rows"}, "expected window_rows with a window of rows"),
+        ({"window_rows": 5}, "expected window_rows with a window of rows"),
+        ({"name": "delays_moved"}, "a name that begins with drift_"),
+        ({"numeric": [], "categorical": []}, "expected at least one, found none"),
+        ({"false_alarm_budget": 0.0}, "expected a false-alarm budget"),
+    ],
+)
+def test_a_declaration_that_contradicts_itself_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        _require_sound(monitor(**given))
+
+
+def test_months_are_planned_when_they_are_whole() -> None:
+    @dg.asset(
+        key=["p", "delays"],
+        partitions_def=PRODUCT.daily,
+        metadata={"role": "table"},
+    )
+    def delays() -> None: ...
+
+    declared = monitor(window="month", reference=DriftReference(trailing_days=28))
+    asset = _build_asset(declared, PRODUCT, None)
+    resource = LakeResource()
+    definitions = dg.Definitions(
+        assets=[delays, asset],
+        resources={"lake": resource, "io_manager": LakeIOManager(resource=resource)},
+    )
+    graph = definitions.get_repository_def().asset_graph
+    nodes = nodes_of(graph, "p")
+    assert [(node.name, node.cadence) for node in nodes][-1] == ("drift_delays", "monthly")
+    days = {str(FIRST + dt.timedelta(days=at)): 5 for at in range(100)}
+    planned = next_run(nodes, ProductState({"delays": days}, {}, judged_snapshot=5))
+    assert planned is not None
+    # January begins before the first day, and April has not ended.
+    assert (planned.cadence, planned.first, planned.last) == ("monthly", "2013-02-01", "2013-03-01")
+    written = {"delays": days, "drift_delays": {"2013-02-01": 6, "2013-03-01": 6}}
+    assert next_run(nodes, ProductState(written, {}, judged_snapshot=6)) is None
