@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 DAY, FILE = "day", "file"
 SHOWN = 5
 _MOST_SEGMENTS = 50
+# Files of days that moved a column by less are no cause.
+_LEAST_SHARE = 0.05
 _OTHER = "(other)"
 
 
@@ -139,6 +141,7 @@ class CauseFinder:
         by_file = tuple(
             Part(path, part.share, part.rows, None, part.rows_share_now)
             for part in by_day
+            if part.share >= _LEAST_SHARE
             for path in self._files.get(part.group, ())
         )
         if by_file:

@@ -276,13 +276,6 @@ class CategoricalProfile:
         )
         return float(change[np.argmax(np.abs(change))])
 
-    def moved_most(self, reference: Units, current: Units) -> str:
-        """The category whose share changed most."""
-        change = _shares(self.table[current].sum(axis=0)) - _shares(
-            self.table[reference].sum(axis=0)
-        )
-        return self.categories[int(np.argmax(np.abs(change)))]
-
     def resampled(self, pool: Units, windows: NDArray[np.int64]) -> NDArray[np.float64]:
         """As `Measure` says; the last window decides which categories are told apart."""
         table = self._folded(self._kept(pool, windows[-1]))

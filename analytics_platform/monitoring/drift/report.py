@@ -45,8 +45,8 @@ padding:5px 10px 5px 0;vertical-align:bottom}
 background:#f1f4f7;border-radius:2px}.drift-head .rail .bar{position:absolute;left:0;top:2px}
 .drift-head .rail i{position:absolute;left:75px;top:0;width:1px;height:14px;background:#1d2733}
 .drift-head td:last-child{white-space:nowrap}
-.drift-head .causes{display:grid;grid-template-columns:repeat(auto-fill,minmax(330px,1fr));
-gap:14px 34px}
+.drift-head .causes{display:grid;grid-template-columns:repeat(auto-fill,minmax(350px,1fr));
+gap:14px 34px}.drift-head .causes td:first-child{overflow-wrap:anywhere}
 .drift-head code{font-size:13px}
 """
 _WORDS = {
@@ -119,7 +119,7 @@ def _explained(drift: WindowDrift, blocks: str) -> str:
     return (
         "<p>A column has drifted when its distance from the reference is both more than chance "
         f"gives and large enough to matter. Chance is what {drawn} show among themselves: of "
-        f"windows in which nothing drifted, at most {drift.budget:.2%} name a column. The bar "
+        f"windows in which nothing drifted, at most {drift.budget * 100:g} % name a column. The bar "
         "shows the distance; at the line in its middle the column drifts.</p>"
     )
 
@@ -169,8 +169,9 @@ def _scores(drift: WindowDrift) -> str:
         + (
             '<p class="quiet">Chance: how often a window without drift scores as much. For all '
             "columns: corrected for their number (Benjamini and Hochberg's false discovery rate). "
-            f"Score: {WASSERSTEIN} distance in standard deviations of the reference for values, "
-            "Jensen-Shannon distance for shares, difference for the share without a value.</p>"
+            "Score: the Wasserstein distance in standard deviations (sd) of the reference for "
+            "values, the Jensen-Shannon distance for shares, and for what is missing the "
+            "difference of the null shares.</p>"
             + "".join(
                 f"<p class=\"quiet\">'{escape(name)}' is not drawn below: one window has no "
                 f"value of it. Null share {before:.1%} before, {now:.1%} now "
