@@ -119,8 +119,8 @@ def _explained(drift: WindowDrift, blocks: str) -> str:
     return (
         "<p>A column has drifted when its distance from the reference is both more than chance "
         f"gives and large enough to matter. Chance is what {drawn} show among themselves: of "
-        f"windows in which nothing drifted, at most {drift.budget * 100:g} % name a column. The bar "
-        "shows the distance; at the line in its middle the column drifts.</p>"
+        f"windows in which nothing drifted, at most {drift.budget * 100:g} % name a column. The "
+        "bar shows the distance; at the line in its middle the column drifts.</p>"
     )
 
 
