@@ -23,8 +23,9 @@ from analytics_platform.modeling.trainer import ExportsOnnx, Trainer, TrainerErr
 
 SAME = 1e-9
 """Two ways that compute in double precision may differ by so much."""
-ONNX_NEAR = 1e-5
-"""How near single precision comes, unless a value lies on a split."""
+ONNX_NEAR = 1e-4
+"""How near single precision comes, unless a value lies on a split; of 375 trees the sum alone may
+be off by a few of its last digits."""
 ONNX_FAR = 0.15
 """A row whose value falls on the other side of a split of a few trees may differ by so much."""
 ONNX_SHARE_FAR = 0.001
@@ -226,7 +227,7 @@ def onnx(
 ) -> Parity:
     """Compare with the model as ONNX, which computes in single precision.
 
-    All but one row in a thousand must agree to 1e-5, and those left to 0.15: a value that lies
+    All but one row in a thousand must agree to 1e-4, and those left to 0.15: a value that lies
     within about 1e-7 of a split of a tree may fall on its other side.
 
     Args:

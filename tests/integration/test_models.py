@@ -47,6 +47,8 @@ PRODUCT = ProductSpec(
     end_day=dt.date(2024, 6, 1),
 )
 DAYS = 80
+LITTLE = {"num_iterations": 3, "learning_rate": 0.3, "num_leaves": 3}
+"""Better than a rate, and no more."""
 
 
 def declared(**changed: Any) -> Model:
@@ -179,7 +181,7 @@ def test_a_challenger_that_is_no_better_changes_nothing_and_fails_nothing(shop: 
 
 def test_a_better_challenger_takes_the_place_and_can_be_taken_back(shop: Lake) -> None:
     model = declared()
-    train(model, params={"num_iterations": 2}, note="hardly learned")
+    train(model, params=LITTLE, note="hardly learned")
     train(model, params={"num_iterations": 60}, seed=3, note="learned more")
     assert in_force(shop) == 2
     assert (newest(shop).params["num_iterations"], newest(shop).seed) == (60, 3)
@@ -199,7 +201,9 @@ def test_a_broken_challenger_fails_its_run_and_is_never_champion(shop: Lake) -> 
     broken = declared(gates=GateSpec(artifact_bytes=10, calibration_error=0.2))
     result = run(broken, [broken.challenger, broken.name])
     assert not result.success
-    failed = {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
+    failed = {
+        check.check_name for check in result.get_asset_check_evaluations() if not check.passed
+    }
     assert gates.FAST_AND_SMALL in failed
     assert not result.asset_materializations_for_node("shop__returns"), "not decided on"
     assert in_force(shop) == 1
@@ -223,7 +227,7 @@ def test_what_knows_the_outcome_is_not_learned_from(shop: Lake) -> None:
 
 def test_days_are_scored_by_the_champion_of_the_moment(shop: Lake) -> None:
     model = declared()
-    train(model, params={"num_iterations": 2})
+    train(model, params=LITTLE)
     first = run(model, [model.predictions], partition_key="2024-03-10")
     assert first.success
     train(model, params={"num_iterations": 60})
