@@ -94,7 +94,7 @@ def shop(lake: Lake) -> Lake:
 def run(
     model: Model, assets: Sequence[str], config: dict[str, Any] | None = None, **options: Any
 ) -> dg.ExecuteInProcessResult:
-    """Materialise assets of a model as a run does, with the two tables that it reads as external."""
+    """Materialise assets of a model as a run does; the tables that it reads stand."""
     trainer = resolve(model.trainer)
     made = {
         model.challenger: build_challenger(model, PRODUCT, trainer),
