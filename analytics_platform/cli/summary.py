@@ -152,6 +152,7 @@ def _drift(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> No
         """,
         [product],
     ).fetchall()
+    lines: list[str] = []
     for (name,) in tables:
         table = f'lake."{product}"."{name}"'
         windows, drifted_windows = con.execute(
@@ -175,14 +176,13 @@ def _drift(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> No
         ).fetchone()
         if newest is not None:
             first, last, columns, drifted, names = newest
-            _print(
-                console,
-                "Drift",
-                f"{name}: in the newest window ({first} to {last}) {drifted} of {columns} columns "
-                "drifted"
+            lines.append(
+                f"{name}: {drifted_windows} of {windows} windows have a drifted column; in the "
+                f"newest ({first} to {last}) {drifted} of {columns}"
                 + (f": {names}" if names else "")
-                + f"\n{drifted_windows} of {windows} windows have a drifted column",
             )
+    if lines:
+        _print(console, "Drift", "\n".join(lines))
 
 
 def _models(lake: Lake, product: str, console: Console) -> None:
