@@ -70,7 +70,7 @@ def declared(**changed: Any) -> Model:
             valid_days=10,
             backtest=BacktestSpec(folds=2, test_days=10),
         ),
-        "gates": GateSpec(slices=["shop", "month"], slice_rows=50, calibration_error=0.2),
+        "gates": GateSpec(slices=["shop", "month"], slice_rows=200, calibration_error=0.2),
         "predictions": "predictions_orders",
         "outcomes": "outcomes_orders",
         "performance": "performance_orders",
