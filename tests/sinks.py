@@ -38,9 +38,10 @@ def http_sink() -> Iterator[HttpSink]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self._answer()
+            # Before the answer: who has it may look at once.
             if sink.status == 200 and sink.hangs is None:
                 sink.posts.append(json.loads(body))
+            self._answer()
 
         def do_GET(self) -> None:
             sink.pings.append(self.path)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -337,17 +336,6 @@ def test_a_wrong_declaration_is_told_when_the_location_loads(
         declared(**changes).build_defs(Context(folder))
 
 
-def receipts(con: duckdb.DuckDBPyConnection) -> None:
-    con.execute(
-        """
-        CREATE TABLE lake.ops.receipts (product VARCHAR, asset VARCHAR, "partition" VARCHAR,
-            partitions BIGINT, run_id VARCHAR, wall_seconds DOUBLE, cpu_seconds DOUBLE,
-            peak_memory_bytes BIGINT, rows_in BIGINT, rows_out BIGINT, bytes_in BIGINT,
-            bytes_out BIGINT, succeeded BOOLEAN, started_at TIMESTAMP)
-        """
-    )
-
-
 def test_receipts_are_charted_once_there_are_any(draw: Draw, lake: Lake) -> None:
     component = declared(
         of_pipeline=True,
@@ -357,7 +345,6 @@ def test_receipts_are_charted_once_there_are_any(draw: Draw, lake: Lake) -> None
     assert check(draw(component)).metadata["charts_not_judged"].value == "sold"
 
     with lake.transaction("receipts") as transaction:
-        receipts(transaction.connection)
         for index in range(24):
             seconds = 60.0 if index == 23 else 5 + index % 3
             transaction.connection.execute(
@@ -383,7 +370,6 @@ def test_receipts_are_charted_once_there_are_any(draw: Draw, lake: Lake) -> None
 def test_a_receipt_is_divided_by_the_partitions_that_were_made(lake: Lake) -> None:
     with lake.transaction("receipts") as transaction:
         con = transaction.connection
-        receipts(con)
         con.execute(
             "INSERT INTO lake.ops.receipts VALUES"
             " ('shop','a','2024-01-01',10,'r1',50,1,1,1,1,1,1,true,TIMESTAMP '2024-01-01'),"

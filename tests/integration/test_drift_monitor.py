@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -22,8 +23,10 @@ from analytics_platform.components.product_spec import ProductSpec
 from analytics_platform.components.state import nodes_of
 from analytics_platform.lake import FileStore, Lake
 from analytics_platform.lake.io_manager import LakeIOManager, LakeResource
-from analytics_platform.modeling import ModelVersion, record_version
+from analytics_platform.modeling import champions
+from analytics_platform.modeling.registry import record_version
 from analytics_platform.planning import ProductState, next_run
+from tests.unit.modeling.test_registry import VERSION
 
 FIRST = dt.date(2013, 1, 7)
 DAYS = 84
@@ -50,12 +53,9 @@ def delays(lake: Lake) -> Lake:
     )
     with lake.transaction("rows") as transaction:
         transaction.replace("p", "delays", frame)
-        record_version(
-            transaction,
-            ModelVersion("p", "model", 0, "0" * 64, "m.txt", "2013-01-07/2013-03-17", {}),
-            snapshot_id=1,
-            run_id="r",
-        )
+        version = replace(VERSION, product="p", model="model", trained_on="2013-01-07/2013-03-17")
+        number = record_version(transaction, version)
+        champions.decide(transaction, "p", "model", number, "promoted", "for a test", "r")
     return lake
 
 
@@ -84,7 +84,7 @@ def run(declared: DriftMonitor, first: str | None, last: str | None = None):
         }
         first = None
     return dg.materialize(
-        [_build_asset(declared, PRODUCT, None)],
+        [_build_asset(declared, PRODUCT)],
         resources={"lake": resource, "io_manager": LakeIOManager(resource=resource)},
         partition_key=first,
         tags=tags,
@@ -155,7 +155,7 @@ def test_quiet_weeks_are_told_and_have_no_report_but_the_newest(delays: Lake):
 
 def test_a_monitor_that_blocks_fails_its_run(delays: Lake):
     declared = monitor(window="week", action="block")
-    (check,) = _build_asset(declared, PRODUCT, None).check_specs
+    (check,) = _build_asset(declared, PRODUCT).check_specs
     assert check.blocking
     with pytest.raises(DagsterAssetCheckFailedError):
         run(declared, "2013-03-25")
@@ -183,7 +183,7 @@ def test_a_window_that_cannot_be_judged_has_no_rows_and_no_verdict(delays, given
 
 def test_without_a_model_there_is_no_training_set(delays: Lake):
     declared = monitor(reference=DriftReference(training_set_of="other"))
-    with pytest.raises(dg.Failure, match="other has no version yet"):
+    with pytest.raises(dg.Failure, match="other has no champion yet"):
         run(declared, "2013-03-25")
 
 
@@ -217,7 +217,7 @@ def test_months_are_planned_when_they_are_whole() -> None:
     def delays() -> None: ...
 
     declared = monitor(window="month", reference=DriftReference(trailing_days=28))
-    asset = _build_asset(declared, PRODUCT, None)
+    asset = _build_asset(declared, PRODUCT)
     resource = LakeResource()
     definitions = dg.Definitions(
         assets=[delays, asset],

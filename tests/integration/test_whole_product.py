@@ -17,6 +17,8 @@ import pytest
 
 from analytics_platform.settings import PROJECT_ROOT
 
+pytestmark = pytest.mark.slow
+
 AP = str(Path(sys.executable).with_name("ap"))
 
 
