@@ -21,6 +21,7 @@ from analytics_platform.modeling import ModelVersion, champion
 from analytics_platform.modeling.evaluate import binary_metrics
 from analytics_platform.modeling.guard import guarded_predict
 from analytics_platform.modeling.history import ModelHistory
+from analytics_platform.modeling.intervals import auc_interval_of_day
 from analytics_platform.modeling.registry import version_of
 from analytics_platform.modeling.trainer import Trainer
 from analytics_platform.settings import get_settings
@@ -28,7 +29,16 @@ from analytics_platform.settings import get_settings
 CONSTANT_ROWS = 10
 """Fewer rows may well have one probability."""
 
-DAILY_METRICS = ("roc_auc", "average_precision", "brier", "log_loss")
+DAILY_METRICS = (
+    "roc_auc",
+    "roc_auc_low",
+    "roc_auc_high",
+    "average_precision",
+    "brier",
+    "log_loss",
+)
+LEAST_OF_EACH = 5
+"""Fewest rows of each outcome from which the interval of a day's ROC AUC means anything."""
 
 
 def build_predictions(
@@ -217,8 +227,8 @@ def build_performance(declared: Model, product: ProductSpec, label: str) -> dg.A
     spec = product.asset_spec(
         declared.performance,
         description="How the predictions of each day did: ROC AUC, average precision, Brier score "
-        "and log loss, beside the mean prediction and the share that came true. A day on which "
-        "only one outcome occurred has no ROC AUC.",
+        "and log loss, beside the mean prediction and the share that came true. The ROC AUC has a "
+        "95 % interval, given the day; a day on which only one outcome occurred has none.",
         kinds={"polars", "ducklake"},
         deps=[product.key(declared.outcomes)],
         partition_column=declared.time_column,
@@ -270,6 +280,10 @@ def daily_performance(
         metrics: dict[str, float | None] = {}
         if group[label].n_unique() == 2:
             metrics = dict(binary_metrics(group[label], group[probability]))
+        positives = int(group[label].sum())
+        if LEAST_OF_EACH <= positives <= group.height - LEAST_OF_EACH:
+            low, high = auc_interval_of_day(group[label], group[probability])
+            metrics |= {"roc_auc_low": low, "roc_auc_high": high}
         rows.append(
             {
                 **dict(zip(keys, values, strict=True)),

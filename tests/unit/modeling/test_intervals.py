@@ -8,6 +8,7 @@ from analytics_platform.modeling.evaluate import EvaluationError, binary_metrics
 from analytics_platform.modeling.intervals import (
     HIGHER_IS_BETTER,
     METRICS,
+    auc_interval_of_day,
     day_intervals,
     paired_bootstrap,
     slice_intervals,
@@ -234,3 +235,26 @@ def test_slices_have_the_interval_of_their_rows() -> None:
         )["roc_auc"]
         assert (row["low"], row["high"]) == (whole.low, whole.high)
     assert found["value"].to_list() == ["AA", "BB", "8", "9", "10"]
+
+
+def test_the_interval_of_a_day_is_delongs_and_covers() -> None:
+    rng = np.random.default_rng(5)
+    # By its definition: every pair, one at a time.
+    label, score = rng.random(60) < 0.4, rng.normal(size=60).round(1)
+    score = 1 / (1 + np.exp(-score - label))
+    true, false = score[label], score[~label]
+    wins = (true[:, None] > false) + (true[:, None] == false) / 2
+    spread = wins.mean(1).var(ddof=1) / true.size + wins.mean(0).var(ddof=1) / false.size
+    low, high = auc_interval_of_day(pl.Series(label), pl.Series(score))
+    assert (low + high) / 2 == pytest.approx(wins.mean())
+    assert (high - low) / 2 == pytest.approx(1.959964 * spread**0.5, rel=1e-6)
+    # Normal scores one deviation apart have a ROC AUC of 0.76025.
+    covered = 0
+    for _ in range(400):
+        label = rng.random(300) < 0.2
+        score = 1 / (1 + np.exp(-rng.normal(size=300) - label))
+        low, high = auc_interval_of_day(pl.Series(label), pl.Series(score))
+        covered += low <= 0.7602499 <= high
+    assert 0.92 <= covered / 400 <= 0.98
+    with pytest.raises(EvaluationError, match="needs each outcome twice"):
+        auc_interval_of_day(pl.Series([True, False, False]), pl.Series([0.1, 0.2, 0.3]))
