@@ -62,8 +62,8 @@ class DelayParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    num_iterations: int = Field(default=150, ge=1, le=5000, description="Trees.")
-    learning_rate: float = Field(default=0.05, gt=0, le=1, description="Shrinkage of each tree.")
+    num_iterations: int = Field(default=375, ge=1, le=5000, description="Trees.")
+    learning_rate: float = Field(default=0.02, gt=0, le=1, description="Shrinkage of each tree.")
     num_leaves: int = Field(default=31, ge=2, le=1024, description="Most leaves of a tree.")
     min_data_in_leaf: int = Field(default=200, ge=1, description="Fewest flights in a leaf.")
     feature_fraction: float = Field(
