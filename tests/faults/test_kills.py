@@ -45,6 +45,7 @@ def test_a_kill_at_each_kind_of_step_leaves_before_or_after(
     sweep = Sweep(operation, stepper, board, tmp_path, upkeep_every=4)
     for step in sample(sweep.steps, SAMPLED):
         assert sweep.kill(step, like_whole_run=True)
+    sweep.reach_the_end()
     sweep.judge()
 
 
