@@ -37,6 +37,7 @@ from analytics_platform.modeling.evaluate import (
 from analytics_platform.modeling.gates import GateResult
 from analytics_platform.modeling.guard import guarded_fit, guarded_predict
 from analytics_platform.modeling.intervals import Interval, day_intervals, paired_bootstrap
+from analytics_platform.modeling.onnx_export import is_installed
 from analytics_platform.modeling.parity import Parity
 from analytics_platform.modeling.serving import FeatureService
 from analytics_platform.modeling.split import Fold, FoldRows, fold_rows, rolling_folds
@@ -125,7 +126,7 @@ class Challenge:
         backtest: What earlier cut-offs gave; None where there is none.
         slices: A row per slice and score.
         importance: Columns `feature` and `gain`; empty where the trainer does not explain.
-        onnx: The model as ONNX; None where the trainer offers none.
+        onnx: The model as ONNX; None where the trainer offers none or the extra is not installed.
     """
 
     artifact: bytes
@@ -200,7 +201,9 @@ def challenge(
     without = _ablated(trainer, plan, rows, params, features)
     seconds = _seconds_per_1000(trainer, model, rows.test)
     say("Comparing the artifact in a fresh process, and row by row")
-    exported = trainer.to_onnx(model) if isinstance(trainer, ExportsOnnx) else None
+    exported = None
+    if isinstance(trainer, ExportsOnnx) and is_installed():
+        exported = trainer.to_onnx(model)
     gates = (
         demands.better_than_baseline(measured[MODEL], measured[HISTORICAL_RATE], BEATEN),
         _better_than_champion(plan, day, label, scores),
@@ -253,6 +256,11 @@ def challenge(
         importance=_importance(trainer, model),
         onnx=exported,
     )
+
+
+def exports_onnx(trainer: Trainer[Any, Any]) -> bool:
+    """Whether a model can be exported here: its trainer offers it, and the extra is installed."""
+    return isinstance(trainer, ExportsOnnx) and is_installed()
 
 
 def _main_fold(plan: ChallengePlan) -> Fold:

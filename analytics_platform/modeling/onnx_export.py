@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -27,6 +28,11 @@ PROBABILITIES = "probabilities"
 
 class OnnxError(RuntimeError):
     """A model that could not be exported or run; the message says which and what to do."""
+
+
+def is_installed() -> bool:
+    """Whether the extra `onnx` is installed; nothing of it is imported to know."""
+    return all(find_spec(name) is not None for name in ("onnxmltools", "onnxruntime", "skl2onnx"))
 
 
 def lightgbm_to_onnx(booster: Any, encoder: Encoder, input_name: str, trees_per_node: int) -> bytes:

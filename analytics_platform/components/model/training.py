@@ -22,11 +22,16 @@ from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.modeling import ModelVersion, champion, gates, registry
 from analytics_platform.modeling.card import Pictures
-from analytics_platform.modeling.challenge import Challenge, ChallengePlan, challenge
+from analytics_platform.modeling.challenge import (
+    Challenge,
+    ChallengePlan,
+    challenge,
+    exports_onnx,
+)
 from analytics_platform.modeling.experiments import log_experiment
 from analytics_platform.modeling.history import ModelHistory
 from analytics_platform.modeling.serving import service_of
-from analytics_platform.modeling.trainer import ExportsOnnx, Trainer
+from analytics_platform.modeling.trainer import Trainer
 from analytics_platform.release.provenance import code_version
 from analytics_platform.settings import get_settings
 
@@ -72,9 +77,9 @@ def build_challenger(
     checks = [
         dg.AssetCheckSpec(name, asset=spec.key, blocking=True, description=description)
         for name, description in GATES.items()
-        # Not every product serves single rows, nor does every trainer export.
+        # Not every product serves single rows, nor can every model be exported.
         if (name != gates.FEATURES_PARITY or declared.serving is not None)
-        and (name != gates.ONNX or isinstance(trainer, ExportsOnnx))
+        and (name != gates.ONNX or exports_onnx(trainer))
     ]
     config_type = _config_type(declared, trainer)
 
