@@ -100,7 +100,8 @@ class Alert:
         resolved_at: When it was over; None while it is open.
         owing: The channels that were there when it was over: each is to hear of it.
         told: What each channel knows.
-        unsent: Why a channel did not take the newest message of it.
+        unsent: Why a channel did not take the newest message of it. Where that message's news is
+            gone since, nothing is owed, and the mark stays until the channel takes another.
     """
 
     finding: Finding
