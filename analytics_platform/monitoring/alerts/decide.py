@@ -17,7 +17,7 @@ Kind = Literal["check", "chart", "arrival", "run", "release"]
 a run that failed; a release that the gate refused."""
 
 Severity = Literal["error", "warning"]
-EventName = Literal["opened", "resolved", "notified", "repeated", "unsent"]
+EventName = Literal["opened", "resolved", "notified", "repeated", "unsent", "settled"]
 """It was found; it is over; a channel took the message of it; took it once more; did not take it.
 `notified` of an alert that is over says that the channel knows that, too."""
 
@@ -100,8 +100,7 @@ class Alert:
         resolved_at: When it was over; None while it is open.
         owing: The channels that were there when it was over: each is to hear of it.
         told: What each channel knows.
-        unsent: Why a channel did not take the newest message of it. Where that message's news is
-            gone since, nothing is owed, and the mark stays until the channel takes another.
+        unsent: Why a channel did not take the newest message of it, as long as it is owed.
     """
 
     finding: Finding
@@ -280,6 +279,13 @@ def decide(
         if alert.is_open and identity not in found and identity not in evidence.unjudged:
             events.append(AlertEvent(alert.finding, "resolved", now, channels=names))
             standing[identity] = replace(alert, resolved_at=now, owing=frozenset(names))
+    # What a channel did not take may be gone since, so that nothing is owed any more.
+    events += [
+        AlertEvent(alert.finding, "settled", now, name)
+        for alert in standing.values()
+        for name in alert.unsent
+        if name in alert.told and _state(name, alert, now, policy) is None
+    ]
     messages = [
         message
         for channel in channels
@@ -357,6 +363,9 @@ def fold(events: Iterable[AlertEvent]) -> list[Alert]:
             alert = replace(alert, resolved_at=event.at, owing=frozenset(event.channels))
         elif event.name == "unsent":
             alert = replace(alert, unsent={**alert.unsent, event.channel: event.reason})
+        elif event.name == "settled":
+            unsent = {name: why for name, why in alert.unsent.items() if name != event.channel}
+            alert = replace(alert, finding=event.finding, unsent=unsent)
         else:
             before = alert.told.get(event.channel)
             news = event.finding.news | (before.news if before else frozenset())
