@@ -18,7 +18,8 @@ a run that failed; a release that the gate refused."""
 
 Severity = Literal["error", "warning"]
 EventName = Literal["opened", "resolved", "notified", "repeated", "unsent", "settled"]
-"""It was found; it is over; a channel took the message of it; took it once more; did not take it.
+"""It was found; it is over; a channel took the message of it; took it once more; did not take it;
+owes it to nobody any more, because its news is gone.
 `notified` of an alert that is over says that the channel knows that, too."""
 
 Phase = Literal["open", "resolved"]
