@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import calendar
+import datetime as dt
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ from rich.table import Table
 from analytics_platform.arrivals import ARRIVED
 from analytics_platform.cli.products import find_product
 from analytics_platform.lake import FileStore, Lake, ledger, records
+from analytics_platform.lake.records import WHOLE
 from analytics_platform.modeling import champion
 from analytics_platform.modeling.registry import models_of, versions
 from analytics_platform.release import ReleaseLog
@@ -42,6 +45,8 @@ def print_summary(product: str, console: Console, stages: Sequence[Stage]) -> No
         _tables(con, product, console)
         _checks(con, product, console)
         _drift(con, product, console)
+        _charts(con, product, console)
+        hints = _hints(con, product)
     _models(lake, product, console)
     log = ReleaseLog(lake, FileStore(get_settings().files_path), product)
     _release(log, console)
@@ -50,7 +55,7 @@ def print_summary(product: str, console: Console, stages: Sequence[Stage]) -> No
         for stage in stages:
             table.add_row(stage.title, f"{stage.seconds:.1f}" + ("" if stage.succeeded else " ✗"))
         _print(console, "Time", table)
-    _next(log, console)
+    _next(log, hints, console)
 
 
 def _table(*columns: str, right: set[int] | None = None) -> Table:
@@ -145,15 +150,8 @@ def _checks(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> N
 
 
 def _drift(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> None:
-    tables = con.execute(
-        """
-        SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'
-        AND schema_name = ? AND table_name LIKE 'drift_%' ORDER BY table_name
-        """,
-        [product],
-    ).fetchall()
     lines: list[str] = []
-    for (name,) in tables:
+    for name in _tables_of(con, product, "drift_"):
         table = f'lake."{product}"."{name}"'
         windows, drifted_windows = con.execute(
             "SELECT count(DISTINCT (window_start, window_number)), "
@@ -183,6 +181,42 @@ def _drift(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> No
             )
     if lines:
         _print(console, "Drift", "\n".join(lines))
+
+
+def _charts(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> None:
+    lines: list[str] = []
+    for name in _tables_of(con, product, "chart_"):
+        charts, points, out = con.execute(
+            "SELECT count(DISTINCT chart), count(*), count(*) FILTER (is_out_of_control) "
+            f'FROM lake."{product}"."{name}"'
+        ).fetchone() or (0, 0, 0)
+        if not points:
+            continue
+        newest = con.execute(
+            f"""
+            SELECT DISTINCT chart FROM (
+                FROM lake."{product}"."{name}"
+                QUALIFY rank() OVER (PARTITION BY chart ORDER BY period DESC) = 1)
+            WHERE is_out_of_control ORDER BY chart
+            """
+        ).fetchall()
+        lines.append(
+            f"{name}: {out:,} of {points:,} points of {charts} charts are out of control; "
+            + (f"the newest of {', '.join(chart for (chart,) in newest)}" if newest else "none now")
+        )
+    if lines:
+        _print(console, "Control charts", "\n".join(lines))
+
+
+def _tables_of(con: duckdb.DuckDBPyConnection, product: str, prefix: str) -> list[str]:
+    found = con.execute(
+        """
+        SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'
+        AND schema_name = ? AND starts_with(table_name, ?) ORDER BY table_name
+        """,
+        [product, prefix],
+    ).fetchall()
+    return [name for (name,) in found]
 
 
 def _models(lake: Lake, product: str, console: Console) -> None:
@@ -232,17 +266,30 @@ def _release(log: ReleaseLog, console: Console) -> None:
         )
 
 
-def _next(log: ReleaseLog, console: Console) -> None:
-    product = log.product
-    ap = "ap" if shutil.which("ap") else os.path.relpath(Path(sys.executable).with_name("ap"))
+def _next(log: ReleaseLog, hints: Sequence[str], console: Console) -> None:
     newest = log.newest()
     if newest is None or newest.serving is None:
-        hints = [f"{ap} run {product}", "make ui"]
-    else:
-        hints = [
-            f'{ap} sql {product} "select * from mart_carrier_reliability limit 5"',
-            "make ui   # the asset graph, checks and reports on http://127.0.0.1:3000",
-            f"{ap} deliver {product} --from 2013-11-01 --through 2013-11-30",
-            f"{ap} run {product}",
-        ]
+        hints = (f"{_ap()} run {log.product}", "make ui")
     _print(console, "Next", "\n".join(f"  {hint}" for hint in hints))
+
+
+def _hints(con: duckdb.DuckDBPyConnection, product: str) -> list[str]:
+    """What a person may do with a release: read it, look at it, deliver the next month."""
+    ap = _ap()
+    tables = _tables_of(con, product, "mart_") or _tables_of(con, product, "")
+    hints = [f'{ap} sql {product} "select * from {name} limit 5"' for name in tables[:1]]
+    hints.append("make ui   # the asset graph, checks and reports on http://127.0.0.1:3000")
+    spec = find_product(product)
+    days = ledger.ledger(con, product).filter(pl.col("partition") != WHOLE)["partition"]
+    if spec.delivery is not None and days.len():
+        first = dt.date.fromisoformat(max(days)) + dt.timedelta(days=1)
+        month_end = first.replace(day=calendar.monthrange(first.year, first.month)[1])
+        last = min(month_end, spec.end_day - dt.timedelta(days=1))
+        if first <= last:
+            hints.append(f"{ap} deliver {product} --from {first} --through {last}")
+            hints.append(f"{ap} run {product}")
+    return hints
+
+
+def _ap() -> str:
+    return "ap" if shutil.which("ap") else os.path.relpath(Path(sys.executable).with_name("ap"))

@@ -79,7 +79,11 @@ class Verdict:
 
 
 def judge(
-    con: duckdb.DuckDBPyConnection, product: str, required: Mapping[str, Sequence[str]]
+    con: duckdb.DuckDBPyConnection,
+    product: str,
+    required: Mapping[str, Sequence[str]],
+    *,
+    can_revert: bool = True,
 ) -> Verdict:
     """Judge the state that a connection reads.
 
@@ -87,6 +91,8 @@ def judge(
         con: A connection to the lake, possibly inside a transaction.
         product: The product to be released.
         required: Every asset of the product with the names of its blocking checks.
+        can_revert: Whether there is a release to put a partition back to, so that a problem may
+            be mended by that.
     """
     writes: dict[str, dict[str, int]] = {}
     for write in records.latest_writes(con, product).iter_rows(named=True):
@@ -120,7 +126,7 @@ def judge(
                     tuple(partitions),
                     reason,
                     details[reason],
-                    _mend(product, asset, reason, partitions),
+                    _mend(product, asset, reason, partitions, can_revert=can_revert),
                 )
                 for reason, partitions in broken.items()
             ]
@@ -166,18 +172,22 @@ def _holds(of_check: Mapping[str, _Result], partition: str, written: int) -> tup
 FAILED, NOT_RUN, OLDER = "failed", "did not run", "is older than the data"
 
 
-def _mend(product: str, asset: str, reason: str, partitions: Sequence[str]) -> str:
-    """The command that would mend a problem, or the two ways out where it takes a person."""
+def _mend(
+    product: str, asset: str, reason: str, partitions: Sequence[str], *, can_revert: bool
+) -> str:
+    """The command that would mend a problem, or the ways out where it takes a person."""
     again = materialize_command(product, asset, partitions)
     if reason != FAILED:
         return f"`{again}`"
     if partitions == [WHOLE]:
         return f"correct the data or the code, then `ap run {product}` or `{again}`"
+    mend = f"correct the file and `ap run {product}`"
+    if not can_revert:
+        return mend
     back = " ".join(f"--partition {partition}" for partition in partitions[:3])
     more = " …" if len(partitions) > 3 else ""
     return (
-        f"correct the file and `ap run {product}`, or put it back to its released state: "
-        f"`ap release revert {product} {back}{more}`"
+        f"{mend}, or put it back to its released state: `ap release revert {product} {back}{more}`"
     )
 
 

@@ -34,7 +34,7 @@ class GateRefusedError(LakeError):
     def __init__(self, product: str, verdict: Verdict) -> None:
         self.verdict = verdict
         listed = "\n".join(f"  - {line}" for line in verdict.lines())
-        super().__init__(f"The gate of {product} refuses; readers keep the last release.\n{listed}")
+        super().__init__(f"The gate of {product} refuses; readers keep what they have.\n{listed}")
 
 
 class OnHoldError(LakeError):
@@ -82,8 +82,9 @@ def publish(
     log = ReleaseLog(lake, store, product)
     with lake.writing(f"release {product}"), lake.reader() as con:
         snapshot = current_snapshot(con)
-        verdict = judge(con, product, required)
         newest = log.newest()
+        can_revert = newest is not None and newest.serving is not None
+        verdict = judge(con, product, required, can_revert=can_revert)
         if newest is not None and newest.on_hold:
             _refuse_on_hold(log, snapshot, run_id)
         if not verdict.opens:

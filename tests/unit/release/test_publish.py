@@ -88,7 +88,7 @@ def publish_one(log: ReleaseLog) -> Release:
 def test_a_refusal_is_recorded_and_readers_keep_what_they_have(log: ReleaseLog) -> None:
     made = release(log, 1)
     write(log.lake, frame(FIRST, 2), FIRST, passed=False)
-    with pytest.raises(GateRefusedError, match=r"readers keep the last release\.\n  - t · sound"):
+    with pytest.raises(GateRefusedError, match=r"readers keep what they have\.\n  - t · sound"):
         publish(log.lake, log.store, "p", REQUIRED, "bad run")
     refusal = log.newest()
     assert refusal is not None
@@ -102,8 +102,8 @@ def test_a_refusal_is_recorded_and_readers_keep_what_they_have(log: ReleaseLog) 
 
 def test_a_first_refusal_serves_nothing(log: ReleaseLog) -> None:
     write(log.lake, frame(FIRST, 2), FIRST, passed=False)
-    with pytest.raises(GateRefusedError):
-        publish(log.lake, log.store, "p", REQUIRED, "run")
+    with pytest.raises(GateRefusedError, match=r"correct the file and `ap run p`$"):
+        publish(log.lake, log.store, "p", REQUIRED, "run")  # there is nothing to revert to
     assert kinds(log) == ["refusal"]
     with pytest.raises(NoReleaseError, match=r"`ap run p`, or `ap status p`"):
         log.serving()
