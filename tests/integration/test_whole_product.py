@@ -37,7 +37,7 @@ class Installation:
             cwd=PROJECT_ROOT,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1800,
             check=False,
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
