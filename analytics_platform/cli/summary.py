@@ -23,6 +23,7 @@ from analytics_platform.lake import FileStore, Lake, ledger, records
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.modeling import champion
 from analytics_platform.modeling.registry import models_of, versions
+from analytics_platform.monitoring.spc.judge import INFORMATIVE_PANELS
 from analytics_platform.release import ReleaseLog
 from analytics_platform.settings import get_settings
 
@@ -188,7 +189,8 @@ def _charts(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> N
     for name in _tables_of(con, product, "chart_"):
         charts, points, out = con.execute(
             "SELECT count(DISTINCT chart), count(*), count(*) FILTER (is_out_of_control) "
-            f'FROM lake."{product}"."{name}"'
+            f'FROM lake."{product}"."{name}" WHERE NOT list_contains(?, panel)',
+            [list(INFORMATIVE_PANELS)],
         ).fetchone() or (0, 0, 0)
         if not points:
             continue
@@ -197,8 +199,9 @@ def _charts(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> N
             SELECT DISTINCT chart FROM (
                 FROM lake."{product}"."{name}"
                 QUALIFY rank() OVER (PARTITION BY chart ORDER BY period DESC) = 1)
-            WHERE is_out_of_control ORDER BY chart
-            """
+            WHERE is_out_of_control AND NOT list_contains(?, panel) ORDER BY chart
+            """,
+            [list(INFORMATIVE_PANELS)],
         ).fetchall()
         lines.append(
             f"{name}: {out:,} of {points:,} points of {charts} charts are out of control; "

@@ -6,6 +6,7 @@ estimated once and kept in the lake; the check speaks of new alarms only (docs/a
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -49,6 +50,7 @@ from analytics_platform.monitoring.spc import (
     run_chart,
 )
 from analytics_platform.monitoring.spc.chart import checked_points
+from analytics_platform.monitoring.spc.judge import INFORMATIVE_PANELS
 from analytics_platform.monitoring.spc.limits import Limits
 from analytics_platform.monitoring.spc.phases import MONITORING
 from analytics_platform.monitoring.spc.report import Section, covered, moment_text, report_page
@@ -179,7 +181,8 @@ class ChartConfig(dg.Config):
             comes after.
         first: The first day, ISO.
         last: The last day, ISO, included.
-        acknowledge: Charts whose alarms so far are known and no longer fail the check.
+        acknowledge: Charts whose alarms so far are known and no longer fail the check; patterns and
+            running sums begin anew after them.
         reason: Why, which is kept.
     """
 
@@ -233,12 +236,19 @@ class CheckedChart:
 
 
 @dataclass(frozen=True)
+class _Point:
+    """A point as it was drawn before: its value, and the codes of the patterns it completed."""
+
+    value: float | None
+    codes: frozenset[str]
+
+
+@dataclass(frozen=True)
 class _Drawn:
     """A chart after a run: what was judged, or why nothing was."""
 
     chart: CheckedChart
     charted: Charted | None
-    had_limits: bool
     problem: str = ""
 
     @property
@@ -266,6 +276,11 @@ class _Alarm:
     chart: CheckedChart
     row: Mapping[str, Any]
 
+    @property
+    def point(self) -> str:
+        """The chart and the period of the point that completes the pattern."""
+        return f"{self.chart.name} {moment_text(self.row['period'])}"
+
     def __str__(self) -> str:
         row = self.row
         return (
@@ -287,6 +302,11 @@ def checked_charts(declared: ControlChart) -> list[CheckedChart]:
         raise SpcError(
             f"Declaring {declared.name}: expected charts with names of their own, found "
             f"{', '.join(twice) + ' twice' if twice else 'no chart'}."
+        )
+    if declared.alarm_periods < 1:
+        raise SpcError(
+            f"Declaring {declared.name}: expected `alarm_periods` of at least 1, found "
+            f"{declared.alarm_periods}."
         )
     found: list[CheckedChart] = []
     for chart in declared.charts:
@@ -313,6 +333,13 @@ def _chart(declared: ControlChart, chart: DeclaredChart) -> CheckedChart:
     if stated is None:
         raise SpcError("expected a `baseline`, of the chart or of the declaration; found none.")
     baseline = Baseline(**stated.model_dump())
+    for name in ("points", "reestimate_after"):
+        size = getattr(baseline, name)
+        if size is not None and size < chart.minimum_points:
+            raise SpcError(
+                f"expected a baseline with `{name}` of at least `minimum_points`, which is "
+                f"{chart.minimum_points}; found {size}: limits would never be estimated."
+            )
     shared = {
         name: getattr(chart, name)
         for name in ChartSpec.__dataclass_fields__
@@ -354,8 +381,9 @@ def _build_asset(
         asset=spec.key,
         blocking=blocks,
         description=f"{'Blocks' if blocks else 'Warns'} when a chart's newest "
-        f"{declared.alarm_periods} periods, or any that came since they were last judged, break a "
-        "rule; names chart, period, value and rule.",
+        f"{declared.alarm_periods} periods, or any that came or was corrected since the last "
+        "drawing, break a rule, and when a chart cannot be judged; names chart, period, value and "
+        "rule.",
     )
 
     def draw(
@@ -363,21 +391,27 @@ def _build_asset(
     ) -> tuple[list[_Drawn], list[_Alarm]]:
         _require_known(declared, charts, config)
         with lake.reader(snapshot=lake.snapshot()) as con:
-            before = _judged_before(con, product.name, declared)
+            before = _drawn_before(con, product.name, declared)
             known = _known_limits(con, product.name, declared.name)
-            drawn = [
-                _draw(con, context, lake, product, chart, known.get(chart.name, ()), config)
-                for chart in charts
-            ]
             acknowledged = chart_records.acknowledged(con, product.name, declared.name)
-        _record(lake, context, product, declared, drawn, config)
-        acknowledged |= _acknowledging(drawn, config)
+            acknowledging = _acknowledging(declared, config, before)
+            for name, through in acknowledging.items():
+                acknowledged.setdefault(name, []).append(through)
+            drawn = [
+                _draw(con, context, lake, product, chart, config,
+                      known.get(chart.name, ()), acknowledged.get(chart.name, ()))
+                for chart in charts
+            ]  # fmt: skip
+        _record(lake, context, product, declared, drawn, acknowledging, config.reason)
         alarms = [
             alarm
             for one in drawn
-            for alarm in _alarms(one, before, declared.alarm_periods)
-            if one.chart.name not in acknowledged
-            or alarm.row["period"] > acknowledged[one.chart.name]
+            for alarm in _alarms(
+                one,
+                before.get(one.chart.name, {}),
+                acknowledged.get(one.chart.name, ()),
+                declared.alarm_periods,
+            )
         ]
         return drawn, alarms
 
@@ -388,20 +422,26 @@ def _build_asset(
         alarms: Sequence[_Alarm],
     ) -> dg.AssetCheckResult:
         judged = [one for one in drawn if one.charted is not None and one.charted.frozen]
+        broken = [f"{one.chart.name}: {one.problem}" for one in drawn if one.charted is None]
         return check_result(
             lake,
             context,
             spec.key,
             in_control.name,
-            passed=not alarms,
+            passed=not alarms and not broken,
             blocking=blocks,
             metadata={
                 "charts_judged": len(judged),
                 "charts_not_judged": ", ".join(one.chart.name for one in drawn if one not in judged)
                 or "none",
                 "alarms": len(alarms),
+                **({"broken": broken} if broken else {}),
                 **(
-                    {"out_of_control": [str(alarm) for alarm in alarms[:MOST_LISTED]]}
+                    {
+                        "out_of_control": [str(alarm) for alarm in alarms[:MOST_LISTED]],
+                        # What an alert has told already is told by these.
+                        "points": sorted({alarm.point for alarm in alarms}),
+                    }
                     if alarms
                     else {}
                 ),
@@ -480,27 +520,34 @@ def _draw(
     lake: Lake,
     product: ProductSpec,
     chart: CheckedChart,
-    known: Sequence[tuple[str, Frozen]],
     config: ChartConfig,
+    known: Sequence[tuple[str, Frozen]],
+    acknowledged: Sequence[Any],
 ) -> _Drawn:
     """Read a chart's points and judge them."""
     frozen = [one for declaration, one in known if declaration == chart.declaration]
     points = _points(con, context, lake, product, chart.declared)
     checked_points(chart.spec, points)
-    try:
-        asked: list[Frozen] = []
-        if chart.name in config.reestimate:
+    asked: list[Frozen] = []
+    if chart.name in config.reestimate:
+        try:
             asked = [estimate_again(chart.spec, points, config.first, config.last, config.reason)]
-        since = {one.since for one in asked}
-        kept = [one for one in frozen if one.since not in since]
-        charted = run_chart(chart.spec, chart.baseline, points, [*kept, *asked])
+        except SpcError as error:
+            # Nothing is drawn: the chart as it stands is worth more than one without limits.
+            raise dg.Failure(
+                f"Estimating {chart.name} anew, as asked: {error}", allow_retries=False
+            ) from error
+    since = {one.since for one in asked}
+    kept = [one for one in frozen if one.since not in since]
+    try:
+        charted = run_chart(chart.spec, chart.baseline, points, [*kept, *asked], acknowledged)
     except SpcError as error:
         context.log.warning(f"{chart.name} is not judged: {error}")
-        return _Drawn(chart, None, bool(frozen), str(error))
+        return _Drawn(chart, None, str(error))
     for note in charted.notes:
         context.log.info(f"{chart.name}: {note}")
     charted = replace(charted, estimated=(*asked, *charted.estimated))
-    return _Drawn(chart, charted, bool(frozen), "" if charted.frozen else charted.notes[0])
+    return _Drawn(chart, charted, "" if charted.frozen else charted.notes[0])
 
 
 def _points(
@@ -534,35 +581,39 @@ def _known_limits(
     return known
 
 
-def _judged_before(
+def _drawn_before(
     con: duckdb.DuckDBPyConnection, product: str, declared: ControlChart
-) -> set[tuple[str, str, Any, str]]:
-    """The signals that the table held before this run: chart, panel, period, rule's code."""
+) -> dict[str, dict[tuple[str, Any], _Point]]:
+    """Per chart: the points that the table held before this run, by panel and period."""
     schema, table = (OPS, "chart_points") if declared.of_pipeline else (product, declared.name)
     if not chart_records.has_table(con, table, schema):
-        return set()
-    where = "WHERE is_out_of_control"
-    given: list[str] = []
+        return {}
+    where, given = "", list[str]()
     if declared.of_pipeline:
-        where += " AND product = ? AND asset = ?"
-        given = [product, declared.name]
+        where, given = "WHERE product = ? AND asset = ?", [product, declared.name]
     rows = con.execute(
-        f"SELECT chart, panel, period, rules FROM {table_name(schema, table)} {where}", given
+        "SELECT chart, panel, period, value, rules, is_out_of_control "
+        f"FROM {table_name(schema, table)} {where}",
+        given,
     ).fetchall()
-    return {
-        (chart, panel, period, code)
-        for chart, panel, period, rules in rows
-        for code in rules.split(", ")
-    }
+    found: dict[str, dict[tuple[str, Any], _Point]] = {}
+    for chart, panel, period, value, rules, out in rows:
+        codes = frozenset(rules.split(", ")) if out else frozenset[str]()
+        found.setdefault(chart, {})[panel, period] = _Point(value, codes)
+    return found
 
 
 def _alarms(
-    drawn: _Drawn, before: set[tuple[str, str, Any, str]], alarm_periods: int
+    drawn: _Drawn,
+    before: Mapping[tuple[str, Any], _Point],
+    acknowledged: Sequence[Any],
+    alarm_periods: int,
 ) -> Iterator[_Alarm]:
     """The signals that fail the check.
 
-    A signal does so in the newest periods, however often it is judged; an older one only where it
-    is seen for the first time. What a first judgement finds in the past is history, and not news.
+    A signal does so in the newest periods, however often it is judged, until a person acknowledges
+    it; an older one only where it is news: a point of its pattern came, or was corrected, since the
+    chart was last drawn. What a first drawing, or another rule, finds in the past is history.
     """
     if drawn.charted is None:
         return
@@ -571,24 +622,47 @@ def _alarms(
     if not len(periods):
         return
     newest = periods[-min(alarm_periods, len(periods))]
-    for row in judgement.signals.filter(pl.col("phase") == MONITORING).iter_rows(named=True):
-        is_new = (
-            drawn.had_limits
-            and (drawn.chart.name, row["panel"], row["period"], row["code"]) not in before
+    known = max(acknowledged, default=None)
+    values = {
+        (panel, period): value
+        for panel, period, value in judgement.points.select("panel", "period", "value").iter_rows()
+    }
+    signals = judgement.signals.filter(
+        pl.col("phase") == MONITORING, ~pl.col("panel").is_in(INFORMATIVE_PANELS)
+    )
+    for row in signals.iter_rows(named=True):
+        places = [(row["panel"], period) for period in row["covers"]]
+        at = before.get((row["panel"], row["period"]))
+        is_news = bool(before) and (
+            (at is None or row["code"] not in at.codes)
+            and any(_is_changed(before.get(place), values[place]) for place in places)
         )
-        if is_new or row["period"] >= newest:
+        stands = row["period"] >= newest and (known is None or row["period"] > known)
+        if is_news or stands:
             yield _Alarm(drawn.chart, row)
 
 
-def _acknowledging(drawn: Sequence[_Drawn], config: ChartConfig) -> dict[str, Any]:
-    """Per chart that a person acknowledges: its newest period."""
-    return {
-        one.chart.name: one.charted.judgement.points["period"].max()
-        for one in drawn
-        if one.chart.name in config.acknowledge
-        and one.charted is not None
-        and one.charted.judgement.points.height
-    }
+def _is_changed(before: _Point | None, value: float | None) -> bool:
+    """Whether a point came or was corrected; a sum in another order rounds otherwise."""
+    if before is None or before.value is None or value is None:
+        return before is None or before.value is not value
+    return not math.isclose(before.value, value, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _acknowledging(
+    declared: ControlChart,
+    config: ChartConfig,
+    before: Mapping[str, Mapping[tuple[str, Any], _Point]],
+) -> dict[str, Any]:
+    """Per chart that a person acknowledges: the newest period that they could have seen."""
+    unseen = [name for name in config.acknowledge if not before.get(name)]
+    if unseen:
+        raise dg.Failure(
+            f"Running {declared.name} as asked: of {', '.join(unseen)} nothing was drawn yet that "
+            "could be acknowledged. Materialize it first.",
+            allow_retries=False,
+        )
+    return {name: max(period for _, period in before[name]) for name in config.acknowledge}
 
 
 def _record(
@@ -597,7 +671,8 @@ def _record(
     product: ProductSpec,
     declared: ControlChart,
     drawn: Sequence[_Drawn],
-    config: ChartConfig,
+    acknowledging: Mapping[str, Any],
+    reason: str,
 ) -> None:
     """Keep the limits that were estimated and what a person said."""
     run_id = context.run.run_id
@@ -617,8 +692,8 @@ def _record(
         for frozen in one.charted.estimated
     ]
     known = [
-        AcknowledgementRecord(product.name, declared.name, name, through, config.reason, run_id)
-        for name, through in _acknowledging(drawn, config).items()
+        AcknowledgementRecord(product.name, declared.name, name, through, reason, run_id)
+        for name, through in acknowledging.items()
     ]
     if not limits and not known:
         return

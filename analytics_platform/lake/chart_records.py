@@ -144,17 +144,18 @@ def limits_of(con: duckdb.DuckDBPyConnection, product: str, asset: str) -> pl.Da
 
 def acknowledged(
     con: duckdb.DuckDBPyConnection, product: str, asset: str
-) -> dict[str, dt.datetime]:
-    """Per chart of an asset, the last period whose alarms a person knows."""
-    if not has_table(con, "chart_acknowledgements"):
-        return {}
-    return dict(
-        con.execute(
-            "SELECT chart, max(through) FROM lake.ops.chart_acknowledgements "
-            "WHERE product = ? AND asset = ? GROUP BY chart",
+) -> dict[str, list[dt.datetime]]:
+    """Per chart of an asset, the periods through which a person knew its alarms, in order."""
+    found: dict[str, list[dt.datetime]] = {}
+    if has_table(con, "chart_acknowledgements"):
+        rows = con.execute(
+            "SELECT DISTINCT chart, through FROM lake.ops.chart_acknowledgements "
+            "WHERE product = ? AND asset = ? ORDER BY chart, through",
             [product, asset],
         ).fetchall()
-    )
+        for chart, through in rows:
+            found.setdefault(chart, []).append(through)
+    return found
 
 
 def replace_points(

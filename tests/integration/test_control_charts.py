@@ -178,12 +178,16 @@ def test_an_alarm_names_rule_period_and_value_and_is_over_when_it_is_over(
     # Judged again without anything new, it still stands: no rerun makes an alarm go away.
     assert alarms(draw(component)) == alarms(first)
 
-    # The next day falls back, which the moving range says once; then it is over.
+    assert list(check(first).metadata["points"].value) == ["sold 2024-03-01"]
+
+    # The next day falls back, which the moving range shows and nobody is called for.
     sales(lake, [*QUIET[:60], 150.0, *QUIET[61:65]])
-    assert [one.split(": ")[0] for one in alarms(draw(component))] == [
-        "Sold a day (sold), moving range, 2024-03-02"
-    ]
     assert check(draw(component)).passed
+    ranges = lake.query(
+        "SELECT period::DATE::VARCHAR AS day FROM lake.shop.chart_sales "
+        "WHERE is_out_of_control AND panel = 'moving range' ORDER BY 1"
+    )
+    assert ranges["day"].to_list() == ["2024-03-01", "2024-03-02"]
     assert (
         lake.query(
             "SELECT count(*) FROM lake.shop.chart_sales WHERE is_out_of_control AND panel = 'value'"
@@ -222,6 +226,41 @@ def test_history_is_no_news(draw: Draw, lake: Lake) -> None:
         lake.query("SELECT max(value) FROM lake.shop.chart_sales WHERE is_out_of_control").item()
         == 160
     )
+
+
+HISTORY = [*QUIET[:50], 160.0, *QUIET[51:100]]
+
+
+def test_history_is_no_news_after_a_drawing_that_was_killed(
+    draw: Draw, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_given: Any, **_said: Any) -> bytes:
+        raise MemoryError
+
+    sales(lake, HISTORY)
+    with monkeypatch.context() as patch:
+        patch.setattr(plot, "chart_picture", killed)
+        assert not draw(declared()).success
+    assert len(limits(lake)) == 1, "the limits were kept before it was killed"
+    assert check(draw(declared())).passed
+
+
+def test_history_is_no_news_to_other_rules(draw: Draw, lake: Lake) -> None:
+    sales(lake, HISTORY)
+    draw(declared(chart={"rules": "limits"}))
+    assert check(draw(declared(chart={"rules": ["WE1", "WE4"]}))).passed
+
+
+def test_days_that_give_no_limits_leave_the_chart_as_it_stands(draw: Draw, lake: Lake) -> None:
+    sales(lake, HISTORY)
+    draw(declared())
+    # The year is mistyped.
+    asked = draw(
+        declared(), reestimate=["sold"], first="2023-03-01", last="2023-03-31", reason="summer"
+    )
+    assert not asked.success
+    assert lake.query("SELECT count(*) FROM lake.shop.chart_sales").item() == 200
+    assert check(draw(declared())).passed
 
 
 @pytest.mark.slow
@@ -288,6 +327,31 @@ def test_a_person_acknowledges_an_alarm(draw: Draw, lake: Lake) -> None:
     assert "155 pieces" in alarms(draw(component))[0]
 
 
+def test_a_correction_is_heard_after_an_acknowledgement(draw: Draw, lake: Lake) -> None:
+    sales(lake, [*QUIET[:60], 150.0])
+    component = declared()
+    draw(component)
+    assert check(draw(component, acknowledge=["sold"], reason="a fair in town")).passed
+    sales(lake, [*QUIET[:40], 20.0, *QUIET[41:60], 150.0])
+    assert "2024-02-10: 20 pieces" in alarms(draw(component))[0]
+
+
+def test_a_sum_begins_anew_after_an_acknowledgement(draw: Draw, lake: Lake) -> None:
+    component = declared(chart={"kind": "cusum", "rules": "limits"})
+    values = [*QUIET[:60], 400.0]
+    sales(lake, values)
+    assert not check(draw(component)).passed
+    assert check(draw(component, acknowledge=["sold"], reason="a fair in town")).passed
+    for days in range(62, 66):
+        sales(lake, [*values, *QUIET[61:days]])
+        assert check(draw(component)).passed
+
+
+def test_what_nobody_saw_cannot_be_acknowledged(draw: Draw, lake: Lake) -> None:
+    sales(lake, QUIET[:60])
+    assert not draw(declared(), acknowledge=["sold"], reason="in advance").success
+
+
 def test_a_request_that_names_no_chart_is_refused(draw: Draw, lake: Lake) -> None:
     sales(lake, QUIET[:60])
     refused = draw(declared(), acknowledge=["solld"], reason="x")
@@ -315,7 +379,10 @@ def test_a_chart_that_cannot_be_judged_leaves_the_others(draw: Draw, lake: Lake)
     )
     component = component.model_copy(update={"charts": [*component.charts, running]})
     result = draw(component)
+    assert result.success
     assert check(result).metadata["charts_not_judged"].value == "sum"
+    assert not check(result).passed, "a chart that watches nothing is told"
+    assert "sum: Judging a chart of kind cusum" in check(result).metadata["broken"].value[0]
     assert lake.query("SELECT DISTINCT chart FROM lake.shop.chart_sales").item() == "sold"
 
 
@@ -327,6 +394,20 @@ def test_a_chart_that_cannot_be_judged_leaves_the_others(draw: Draw, lake: Lake)
         ({"chart": {"rules": "all"}}, "Chart sold of chart_sales: .*found all"),
         ({"baseline": None}, "expected a `baseline`"),
         ({"charts": []}, "found no chart"),
+        ({"alarm_periods": 0}, "expected `alarm_periods` of at least 1, found 0"),
+        ({"baseline": ChartBaseline(points=10)}, "`points` of at least .* is 20; found 10"),
+        (
+            {"baseline": ChartBaseline(points=30, reestimate_after=0)},
+            "`reestimate_after` of at least .* found 0",
+        ),
+        (
+            {"baseline": ChartBaseline(first="2024-1-1", last="2024-01-30")},
+            "expected days such as 2013-01-31, found '2024-1-1'",
+        ),
+        (
+            {"baseline": ChartBaseline(first="2024-01-01", last="2024-02-30")},
+            "found '2024-02-30'",
+        ),
     ],
 )
 def test_a_wrong_declaration_is_told_when_the_location_loads(

@@ -136,6 +136,9 @@ class Series:
             return np.full(len(self), limits.centre)
         effect = np.array(limits.weekday)[self.days]
         if self.chart.kind in SHARES:
+            if not 0 < limits.centre < 1:
+                # Of none or of all no weekday can have less or more.
+                return np.full(len(self), limits.centre)
             return 1 / (1 + np.exp(-(_log_odds(limits.centre) + effect)))
         if self.chart.kind in RATES:
             return limits.centre * np.exp(effect)

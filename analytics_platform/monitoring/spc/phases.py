@@ -7,6 +7,7 @@ estimated. Does not belong here: estimating (`limits`) and keeping them (the com
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ class Baseline:
     reestimate_after: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a baseline that is declared in both ways or in none.
+        """Refuse a baseline that is declared in both ways or in none, or by what is no day.
 
         Raises:
             SpcError: With what was expected.
@@ -49,11 +50,25 @@ class Baseline:
                 "Declaring the baseline of a chart: expected `first` and `last`, or `points`; "
                 f"found first {self.first!r}, last {self.last!r}, points {self.points!r}."
             )
+        for day in (self.first, self.last) if by_days else ():
+            if not is_iso_day(day):
+                raise SpcError(
+                    "Declaring the baseline of a chart: expected days such as 2013-01-31, found "
+                    f"{day!r}."
+                )
         if by_days and self.first > self.last:
             raise SpcError(
                 f"Declaring the baseline of a chart: its first day {self.first} lies after its "
                 f"last, {self.last}."
             )
+
+
+def is_iso_day(text: str) -> bool:
+    """Whether a text is a day as it is compared with periods: `2013-01-31`."""
+    try:
+        return str(dt.date.fromisoformat(text)) == text
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,11 @@ class Charted:
 
 
 def run_chart(
-    chart: ChartSpec, baseline: Baseline, points: pl.DataFrame, known: Sequence[Frozen] = ()
+    chart: ChartSpec,
+    baseline: Baseline,
+    points: pl.DataFrame,
+    known: Sequence[Frozen] = (),
+    acknowledged: Sequence[dt.datetime] = (),
 ) -> Charted:
     """Judge a chart's points, estimating what limits are due and not known yet.
 
@@ -100,6 +119,8 @@ def run_chart(
         baseline: Its baseline.
         points: All its points, as `checked_points` takes them.
         known: Limits estimated before, which are taken as they are.
+        acknowledged: Periods through which a person knows the alarms, and has acted: patterns and
+            running sums begin anew after each.
 
     Returns:
         The judged points, and the limits. Where the baseline is not complete or cannot give
@@ -138,7 +159,8 @@ def run_chart(
         )
         frozen.append(again)
         estimated.append(again)
-    return Charted(_judged(chart, frame, frozen), tuple(frozen), tuple(estimated), tuple(notes))
+    judged = _judged(chart, frame, frozen, acknowledged)
+    return Charted(judged, tuple(frozen), tuple(estimated), tuple(notes))
 
 
 def estimate_again(
@@ -156,6 +178,9 @@ def estimate_again(
     Raises:
         SpcError: If these days cannot give limits.
     """
+    for day in (first, last):
+        if not is_iso_day(day):
+            raise SpcError(f"expected days such as 2013-01-31 to estimate on, found {day!r}.")
     frame = checked_points(chart, points).with_columns(pl.col("period").cast(pl.Datetime("us")))
     day = pl.col("period").cast(pl.Date).cast(pl.String)
     window = frame.filter(pl.col("value").is_not_null(), day >= first, day <= last)
@@ -200,18 +225,30 @@ def _after(window: pl.DataFrame) -> str:
     )
 
 
-def _judged(chart: ChartSpec, frame: pl.DataFrame, frozen: Sequence[Frozen]) -> Judgement:
-    """Each stretch against its limits; patterns and running sums begin anew with them."""
-    moments = [pl.lit(one.since).str.to_datetime(time_unit="us") for one in frozen]
+def _judged(
+    chart: ChartSpec,
+    frame: pl.DataFrame,
+    frozen: Sequence[Frozen],
+    acknowledged: Sequence[dt.datetime],
+) -> Judgement:
+    """Each stretch against its limits.
+
+    Patterns and running sums begin anew with other limits, and after what a person acknowledged: a
+    sum that stays above its limit for weeks after one bad day has nothing to say of these weeks.
+    """
+    moments = [dt.datetime.fromisoformat(one.since) for one in frozen]
     first = pl.lit(frozen[0].limits.first).str.to_datetime(time_unit="us", strict=False)
     period = pl.col("period")
     before = frame.filter((period < moments[0]) & (period >= first))
     parts = [(before, frozen[0].limits, BASELINE)]
-    for index, one in enumerate(frozen):
-        until = moments[index + 1] if index + 1 < len(frozen) else None
-        stretch = frame.filter(period >= moments[index])
-        stretch = stretch if until is None else stretch.filter(period < until)
-        parts.append((stretch, one.limits, MONITORING))
+    after = {through + dt.timedelta(microseconds=1) for through in acknowledged}
+    starts = sorted({*moments, *(moment for moment in after if moment > moments[0])})
+    for index, start in enumerate(starts):
+        stretch = frame.filter(period >= start)
+        if index + 1 < len(starts):
+            stretch = stretch.filter(period < starts[index + 1])
+        in_force = [one for one, since in zip(frozen, moments, strict=True) if since <= start]
+        parts.append((stretch, in_force[-1].limits, MONITORING))
     judged = [(judge(chart, limits, part), phase) for part, limits, phase in parts if part.height]
     if not judged:
         return _nothing()

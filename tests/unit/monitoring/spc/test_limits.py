@@ -292,3 +292,14 @@ def test_what_cannot_be_charted_is_refused_by_name(chart, points, error, message
 def test_a_chart_that_means_nothing_is_refused(declared, message) -> None:
     with pytest.raises(SpcError, match=message):
         ChartSpec(**declared)
+
+
+@pytest.mark.parametrize("kind", ["p", "np", "laney_p"])
+@pytest.mark.parametrize("of_all", [False, True])
+def test_a_season_of_shares_where_nothing_ever_happened(kind: str, of_all: bool) -> None:
+    # A quarantined share: none in the baseline, and one day with some. Or every row, and one less.
+    usual, unusual = (900, 897) if of_all else (0, 3)
+    chart = ChartSpec(kind, rules="limits", seasonality="weekly")
+    points = series([*[usual] * 42, unusual, usual], n=900)
+    judged = judge(chart, estimate(chart, points.head(35)), points).points
+    assert judged["is_out_of_control"].arg_true().to_list() == [42]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 import polars as pl
 import pytest
@@ -96,6 +98,21 @@ def test_a_pattern_does_not_reach_over_new_limits() -> None:
         ChartSpec("individuals", rules=["WE4"]), baseline, series(values), [*frozen, cut]
     )
     assert split.judgement.signals.filter(pl.col("phase") == "monitoring").height == 0
+
+
+def test_sums_and_patterns_begin_anew_after_what_is_acknowledged() -> None:
+    chart = ChartSpec("cusum", rules="limits")
+    points = series([*VALUES[:60], 400.0, *VALUES[61:100]])
+    frozen = run_chart(chart, BASELINE, points).frozen
+    bad_day = dt.datetime(2024, 3, 1)  # noqa: DTZ001 - periods of charts have no zone
+    later = pl.col("period") > bad_day
+    week = later & (pl.col("period") <= bad_day + dt.timedelta(days=7))
+
+    before = run_chart(chart, BASELINE, points, frozen).judgement.points
+    after = run_chart(chart, BASELINE, points, frozen, [bad_day]).judgement.points
+    assert after.filter(~later).equals(before.filter(~later)), "what was said stays said"
+    assert before.filter(week, pl.col("panel") == "cusum up")["is_out_of_control"].all()
+    assert not after.filter(week)["is_out_of_control"].any()
 
 
 def test_the_false_alarm_rate_of_frozen_limits_is_near_the_declared_one() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 
 from analytics_platform.monitoring.spc import ChartSpec, average_run_length
+from analytics_platform.monitoring.spc.judge import INFORMATIVE_PANELS, judge
+from analytics_platform.monitoring.spc.limits import Limits
+from tests.unit.monitoring.spc.points import series
 
 
 def normal(x: np.ndarray | float) -> np.ndarray:
@@ -109,3 +113,15 @@ def test_a_head_start_finds_a_shift_sooner() -> None:
     assert average_run_length(fast, shift=1.0, runs=10_000, seed=6).mean == pytest.approx(
         6.35, rel=0.05
     )
+
+
+def test_the_moving_range_would_alarm_three_times_as_often_as_the_value() -> None:
+    """Why it is shown and alarms nobody: 2 (1 - Phi(3.686 / sqrt 2)) = 1 in 109 by itself."""
+    points = series(np.random.default_rng(4).standard_normal(100_000).tolist()).with_columns(
+        period=pl.datetime(2024, 1, 1) + pl.duration(minutes=pl.int_range(pl.len()))
+    )
+    judged = judge(SHEWHART, Limits(centre=0.0, sigma=1.0), points).points
+    rates = dict(judged.group_by("panel").agg(pl.col("is_out_of_control").mean()).rows())
+    assert 1 / rates["value"] == pytest.approx(370, rel=0.15)
+    assert 1 / rates["moving range"] == pytest.approx(109, rel=0.1)
+    assert INFORMATIVE_PANELS == ("moving range",)
