@@ -129,8 +129,8 @@ class Calibration:
         draws: Null windows drawn where days may change places; raised where the budget over the
             number of columns needs more.
         seed: Of these draws.
-        maximum_categories: Categories scored one by one; those with the smallest shares in both
-            windows together become "(other)", which can only lower the score.
+        maximum_categories: Categories scored one by one; those with the fewest rows in the window
+            and its reference together become "(other)", which can only lower the score.
     """
 
     false_alarm_budget: float = 0.01

@@ -246,14 +246,18 @@ class CategoricalProfile:
         self.table[named["unit"].to_numpy(), columns.to_numpy()] = named["rows"].to_numpy()
         self.counts = self.table.sum(axis=1)
 
-    def _kept(self, pool: Units, current: Units) -> NDArray[np.int64] | None:
-        """The categories told apart, ascending; None where all are."""
+    def _kept(self, units: Units) -> NDArray[np.int64] | None:
+        """The categories told apart among some units, ascending; None where all are.
+
+        They are those with the most rows in the window and what it is compared with together.
+        Which of these units are the window must not matter: categories chosen for the window's own
+        rows fit them better than those of any null window, which would alarm without drift.
+        """
         if len(self.categories) <= self._most:
             return None
-        rest = np.setdiff1d(pool, current)
-        shares = _shares(self.table[rest].sum(axis=0)) + _shares(self.table[current].sum(axis=0))
+        rows = self.table[units].sum(axis=0)
         # Ties go by name, so that the same windows give the same score.
-        return np.sort(np.argsort(-shares, kind="stable")[: self._most - 1])
+        return np.sort(np.argsort(-rows, kind="stable")[: self._most - 1])
 
     def _folded(self, kept: NDArray[np.int64] | None) -> NDArray[np.int64]:
         if kept is None:
@@ -263,7 +267,7 @@ class CategoricalProfile:
 
     def score(self, reference: Units, current: Units) -> float:
         """The Jensen-Shannon distance."""
-        table = self._folded(self._kept(reference, current))
+        table = self._folded(self._kept(np.concatenate([reference, current])))
         found = jensen_shannon(
             _shares(table[reference].sum(axis=0)), _shares(table[current].sum(axis=0))
         )
@@ -277,8 +281,8 @@ class CategoricalProfile:
         return float(change[np.argmax(np.abs(change))])
 
     def resampled(self, pool: Units, windows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """As `Measure` says; the last window decides which categories are told apart."""
-        table = self._folded(self._kept(pool, windows[-1]))
+        """As `Measure` says."""
+        table = self._folded(self._kept(pool))
         total = table[pool].sum(axis=0)
 
         def scores(part: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -292,7 +296,7 @@ class CategoricalProfile:
 
     def sample(self, reference: Units, current: Units, rows: int) -> tuple[list[str], list[str]]:
         """About `rows` names of each side with its shares, rare ones folded."""
-        kept = self._kept(reference, current)
+        kept = self._kept(np.concatenate([reference, current]))
         table = self._folded(kept)
         names = (
             self.categories

@@ -115,6 +115,39 @@ def test_whole_windows_alarm_no_more_often_than_the_budget_says():
     assert alarms(found) <= interval(300, budget)[1]
 
 
+@pytest.mark.parametrize("blocks", ["day", "window"])
+def test_more_categories_than_are_told_apart_alarm_no_more_often_than_the_budget_says(blocks):
+    # 60 categories as likely as one another, and 20 told apart; 100 windows, a reference each.
+    # Told apart by the shares of the window itself, 31 (days) and 16 (windows) of them alarmed.
+    generator = np.random.default_rng(19)
+    days, rows, times, budget = 63, 40, 100, 0.05
+    units = np.repeat(np.arange(times * days), rows)
+    frame = pl.DataFrame(
+        {
+            "name": pl.Series(generator.integers(0, 60, units.size)).cast(pl.String),
+            UNIT: pl.Series(units, dtype=pl.Int32),
+        }
+    )
+    windows = [
+        Window("now", np.arange(first + 56, first + 63), np.arange(first, first + 56), "before")
+        for first in range(0, times * days, days)
+    ]
+    with duckdb.connect() as con:
+        con.register("drawn", frame.to_arrow())
+        found = score_windows(
+            Rows(con, "SELECT * FROM drawn", range(times * days), "drawn"),
+            windows,
+            DriftColumns(categorical=["name"]),
+            ordinals=730_000 + np.arange(times * days),
+            calibration=Calibration(budget, blocks, draws=199, maximum_categories=20),
+            effects=NO_LEAST,
+        )
+    low, high = interval(times, budget)
+    assert alarms(found) <= high
+    if blocks == "day":
+        assert low <= alarms(found)
+
+
 FAMILIES = {
     "size of a normal mean": lambda g, size: np.abs(g.standard_normal(size)),
     "with noise": lambda g, size: np.sqrt(

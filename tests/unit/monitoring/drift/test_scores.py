@@ -161,3 +161,40 @@ def test_null_windows_of_shares_are_scored_as_the_window_itself_is():
         rest = np.setdiff1d(np.arange(20), window)
         found = profile.resampled(np.arange(20), window[None, :])
         assert found[0] == pytest.approx(profile.score(rest, np.sort(window)), abs=1e-9)
+
+
+def test_which_categories_are_told_apart_does_not_depend_on_which_units_are_the_window():
+    # 40 categories of about the same size, of which 9 are told apart. Each null window is scored
+    # as it would be if it were the one judged, in whatever company it comes.
+    counted = pl.DataFrame(
+        {
+            "unit": np.repeat(np.arange(20), 40),
+            "value": [f"k{at:02}" for at in range(40)] * 20,
+            "rows": GENERATOR.integers(1, 9, 800),
+        }
+    )
+    profile = CategoricalProfile(counted, 20, most=10)
+    windows = np.array([GENERATOR.permutation(20)[:5] for _ in range(20)])
+    expected = [
+        profile.score(np.setdiff1d(np.arange(20), window), np.sort(window)) for window in windows
+    ]
+    assert profile.resampled(np.arange(20), windows) == pytest.approx(expected, abs=1e-9)
+    assert profile.resampled(np.arange(20), windows[::-1]) == pytest.approx(
+        expected[::-1], abs=1e-9
+    )
+
+
+def test_a_score_of_many_categories_is_evidentlys_of_what_the_report_shows():
+    names = GENERATOR.integers(0, 300, 6000)
+    counted = (
+        pl.DataFrame({"unit": np.arange(6000) % 20, "value": [f"N{name:03}" for name in names]})
+        .group_by("unit", "value")
+        .agg(rows=pl.len().cast(pl.Int64))
+    )
+    profile = CategoricalProfile(counted, 20, most=100)
+    reference, current = np.arange(15), np.arange(15, 20)
+    before, now = profile.sample(reference, current, rows=10_000)
+    assert (len(before), len(now)) == (4500, 1500)
+    assert len({*before, *now}) == 100
+    expected = evidently_score("jensenshannon", before, now)
+    assert profile.score(reference, current) == pytest.approx(expected, abs=1e-6)
