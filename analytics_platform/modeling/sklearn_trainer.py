@@ -4,11 +4,12 @@ Belongs here: the preparation of columns (missing values, one-hot categories, on
 fitted pipeline is saved, loaded and exported. Does not belong here: which estimator a product
 chooses.
 
-A fitted scikit-learn pipeline has no format of its own but pickle, and a pickle can run code. Two
-things stand against it. The store of files verifies an artifact's content hash before anyone loads
-it, so what is loaded is what a training saved. And `load` reads classes of the libraries that the
-trainer names and a short list of NumPy's functions, and nothing else: a pickle that asks for
-another function is refused before it runs.
+A fitted scikit-learn pipeline has no format of its own but pickle, and a pickle can call whatever
+it names. Two things stand against it. The store of files verifies an artifact's content hash before
+anyone loads it, so what is loaded is what a training saved. And `load` reads scikit-learn's
+estimators and a list of names (`_READ`): arrays, numbers, random states, sparse matrices, trees,
+losses. Anything else is refused before it is called, classes included: `numpy.memmap` is a class,
+and making one can empty a file.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 import polars as pl
 from pydantic import BaseModel
 
-from analytics_platform.modeling.encoding import Encoder
+from analytics_platform.modeling.encoding import Encoder, EncodingError
 from analytics_platform.modeling.lightgbm_trainer import read_header
 from analytics_platform.modeling.trainer import ParamsT, TrainerError
 
@@ -34,6 +35,10 @@ FORMAT = 1
 PICKLE_PROTOCOL = 5
 ONNX_INPUT = "features"
 Preparation = Literal["one_hot", "none"]
+MANY_CATEGORIES = 50
+"""A column of text with fewer values is taken as it is, however few the rows."""
+ROWS_A_CATEGORY = 2
+"""With fewer rows for each value, a column names its rows and says nothing of the next ones."""
 
 
 class NoParams(BaseModel):
@@ -77,7 +82,8 @@ class SklearnTrainer(Generic[ParamsT]):
         preparation: `one_hot` fills missing numbers with the median beside a flag, brings numbers
             to one scale and spreads categories over columns; `none` hands the numbers on, missing
             as NaN and categories as their position, to an estimator that takes them so.
-        libraries: The packages whose classes an artifact may hold.
+        libraries: Packages beside scikit-learn of which an artifact may hold any class; they are
+            trusted whole, so name only those that the estimator is made of.
     """
 
     label: str
@@ -86,7 +92,7 @@ class SklearnTrainer(Generic[ParamsT]):
     not_learned: frozenset[str] = frozenset()
     categorical: tuple[str, ...] | None = None
     preparation: Preparation = "one_hot"
-    libraries: tuple[str, ...] = ("sklearn", "scipy", "numpy")
+    libraries: tuple[str, ...] = ()
 
     def features(self, columns: Sequence[str]) -> list[str]:
         """Every column but the label and those not learned."""
@@ -99,12 +105,19 @@ class SklearnTrainer(Generic[ParamsT]):
         params: ParamsT,
         seed: int,
     ) -> SklearnModel:
-        """Train on `train`; see `Trainer.fit`."""
+        """Train on `train`; see `Trainer.fit`.
+
+        Raises:
+            EncodingError: If a column is neither number, boolean nor category, or is to be spread
+                over about as many columns as there are rows.
+        """
         import numpy as np
 
         features = self.features(train.columns)
         categorical = self.categorical and [name for name in self.categorical if name in features]
         encoder = Encoder.learned(train, features, categorical)
+        if self.preparation == "one_hot":
+            _refuse_keys(train, encoder)
         encoded = encoder.matrix(train)
         numeric = [at for at in range(len(features)) if at not in encoder.categorical_positions]
         flagged = (
@@ -144,7 +157,7 @@ class SklearnTrainer(Generic[ParamsT]):
         body = pickle.dumps(model.pipeline, protocol=PICKLE_PROTOCOL)
         # Equal strings are one object after reading, and written once: without this turn a loaded
         # model would be saved as other bytes.
-        read = _Unpickler(io.BytesIO(body), self.libraries).load()
+        read = _read(body, self.libraries)
         body = pickle.dumps(read, protocol=PICKLE_PROTOCOL)
         return json.dumps(header).encode() + b"\n" + body
 
@@ -153,7 +166,7 @@ class SklearnTrainer(Generic[ParamsT]):
 
         Raises:
             TrainerError: If it is no artifact of this trainer, another version of scikit-learn
-                wrote it, or it asks for more than classes of the trainer's libraries.
+                wrote it, it is damaged, or it asks for what may not be read.
         """
         import sklearn
 
@@ -165,7 +178,7 @@ class SklearnTrainer(Generic[ParamsT]):
                 f"{sklearn.__version__}, which may compute something else from it. Install that "
                 "version, or train anew."
             )
-        pipeline = _Unpickler(io.BytesIO(body), self.libraries).load()
+        pipeline = _read(body, self.libraries)
         return SklearnModel(pipeline, Encoder.from_json(header), tuple(header["flagged"]))
 
     def weights(self, model: SklearnModel) -> Mapping[str, np.ndarray]:
@@ -219,26 +232,87 @@ class SklearnTrainer(Generic[ParamsT]):
         return make_pipeline(ColumnTransformer([part for part in parts if part[2]]), estimator)
 
 
-_FUNCTIONS = frozenset(
-    {
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"),
-        ("numpy.random._pickle", "__randomstate_ctor"),
-        ("numpy.random._pickle", "__bit_generator_ctor"),
-        ("numpy.random._pickle", "__generator_ctor"),
-        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
-        ("sklearn.neighbors._kd_tree", "newObj"),
-        ("sklearn.metrics._dist_metrics", "newObj"),
-        ("builtins", "slice"),
-        ("collections", "OrderedDict"),
-        ("collections", "defaultdict"),
-    }
-)
+def _refuse_keys(train: pl.DataFrame, encoder: Encoder) -> None:
+    """Refuse a category that would become about as many columns as there are rows."""
+    for name, values in encoder.categories.items():
+        rows = train[name].count()
+        if len(values) > MANY_CATEGORIES and len(values) * ROWS_A_CATEGORY > rows:
+            raise EncodingError(
+                f"Encoding the category {name!r}: expected at least {ROWS_A_CATEGORY} rows for "
+                f"each of its values, found {len(values):,} values in {rows:,} rows, each of which "
+                "would become a column. It names rows rather than kinds of them: put it among the "
+                "trainer's `not_learned`, or group its values."
+            )
+
+
+_READ: Mapping[str, frozenset[str]] = {
+    "builtins": frozenset({"slice"}),
+    "collections": frozenset({"OrderedDict", "defaultdict"}),
+    "numpy": frozenset(
+        {"ndarray", "dtype", "bool", "int8", "int16", "int32", "int64", "intp", "uint8", "uint16"}
+        | {"uint32", "uint64", "float16", "float32", "float64", "str_", "object_"}
+    ),
+    "numpy._core.multiarray": frozenset({"_reconstruct", "scalar"}),
+    "numpy._core.numeric": frozenset({"_frombuffer"}),
+    "numpy.random._mt19937": frozenset({"MT19937"}),
+    "numpy.random._pcg64": frozenset({"PCG64"}),
+    "numpy.random._pickle": frozenset(
+        {"__randomstate_ctor", "__bit_generator_ctor", "__generator_ctor"}
+    ),
+    "numpy.random.bit_generator": frozenset({"SeedSequence", "__pyx_unpickle_SeedSequence"}),
+    "numpy.random.mtrand": frozenset({"RandomState"}),
+    "scipy.sparse._csc": frozenset({"csc_array", "csc_matrix"}),
+    "scipy.sparse._csr": frozenset({"csr_array", "csr_matrix"}),
+    # What classifiers with `predict_proba` are made of beside estimators.
+    "sklearn._loss._loss": frozenset({"CyHalfBinomialLoss", "CyExponentialLoss"}),
+    "sklearn._loss.link": frozenset({"HalfLogitLink", "IdentityLink", "Interval", "LogitLink"}),
+    "sklearn._loss.loss": frozenset({"ExponentialLoss", "HalfBinomialLoss"}),
+    "sklearn.calibration": frozenset({"_CalibratedClassifier"}),
+    "sklearn.ensemble._hist_gradient_boosting.predictor": frozenset({"TreePredictor"}),
+    "sklearn.gaussian_process.kernels": frozenset(
+        {"ConstantKernel", "Matern", "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel"}
+    ),
+    "sklearn.linear_model._sgd_fast": frozenset({"Hinge", "ModifiedHuber"}),
+    "sklearn.metrics._dist_metrics": frozenset(
+        {"EuclideanDistance64", "ManhattanDistance64", "MinkowskiDistance64", "newObj"}
+    ),
+    "sklearn.neighbors._ball_tree": frozenset({"BallTree", "newObj"}),
+    "sklearn.neighbors._kd_tree": frozenset({"KDTree", "newObj"}),
+    "sklearn.neural_network._stochastic_optimizers": frozenset({"AdamOptimizer", "SGDOptimizer"}),
+    "sklearn.tree._tree": frozenset({"Tree"}),
+}
+"""By module, what a pickle may name beside estimators: none of it reads, writes or runs anything.
+A class is called as freely as a function, so that one more is added only after a look at what
+making it does."""
+
+
+def _read(body: bytes, libraries: Sequence[str]) -> Any:
+    """What was pickled, made of what may be read.
+
+    Raises:
+        TrainerError: If it asks for anything else, or is damaged.
+    """
+    try:
+        return _Unpickler(io.BytesIO(body), libraries).load()
+    except TrainerError:
+        raise
+    except (
+        pickle.UnpicklingError,
+        AttributeError,
+        EOFError,
+        ImportError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise TrainerError(
+            f"Loading a model: its pickle cannot be read ({type(error).__name__}: {error}). "
+            "Restore the artifact from a backup, or train anew."
+        ) from error
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads a pickle that asks for classes of a few libraries, and for nothing that acts."""
+    """Reads a pickle that asks for scikit-learn's estimators and what is listed, and no more."""
 
     def __init__(self, file: io.BytesIO, libraries: Sequence[str]) -> None:
         super().__init__(file)
@@ -246,15 +320,24 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         """The class of that name, if it may be had."""
-        if (module_name, global_name) in _FUNCTIONS:
+        if global_name in _READ.get(module_name, frozenset()):
             return super().find_class(module_name, global_name)
-        if module_name.split(".")[0] in self.libraries and "." not in global_name:
+        package = module_name.partition(".")[0]
+        if package in {"sklearn", *self.libraries} and "." not in global_name:
+            from sklearn.base import BaseEstimator
+
             found = super().find_class(module_name, global_name)
             # A name that is only imported there would open the rest of Python.
-            if isinstance(found, type) and found.__module__.split(".")[0] in self.libraries:
+            if (
+                isinstance(found, type)
+                and found.__module__.partition(".")[0] == package
+                and (package in self.libraries or issubclass(found, BaseEstimator))
+            ):
                 return found
         raise TrainerError(
-            f"Loading a model: its pickle asks for {module_name}.{global_name}, and only classes "
-            f"of {', '.join(sorted(self.libraries))} are read. Add the library to the trainer's "
-            "`libraries` if it is meant; otherwise do not trust the artifact."
+            f"Loading a model: its pickle asks for {module_name}.{global_name}, which is neither "
+            "an estimator of scikit-learn nor among the names that are read "
+            "(analytics_platform.modeling.sklearn_trainer). If the estimator is made of a library "
+            "of its own, add that to the trainer's `libraries`; otherwise do not trust the "
+            "artifact."
         )

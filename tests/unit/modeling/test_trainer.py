@@ -4,15 +4,26 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from pydantic import BaseModel
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import log_loss
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 
 from analytics_platform.modeling.encoding import Encoder, EncodingError
 from analytics_platform.modeling.onnx_export import onnx_scores
@@ -44,6 +55,14 @@ TRAINERS: dict[str, Any] = {
         lambda _p, seed: HistGradientBoostingClassifier(max_iter=20, random_state=seed),
         shop.NOT_LEARNED,
         preparation="none",
+    ),
+    "gradient": SklearnTrainer(
+        "is_returned",
+        NoParams,
+        lambda _p, seed: GradientBoostingClassifier(
+            n_estimators=20, random_state=np.random.RandomState(seed)
+        ),
+        shop.NOT_LEARNED,
     ),
 }
 every_trainer = pytest.mark.parametrize("trainer", TRAINERS.values(), ids=TRAINERS)
@@ -175,6 +194,83 @@ def test_an_artifact_that_would_act_is_refused(body: bytes, orders: pl.DataFrame
     header = artifact.partition(b"\n")[0]
     with pytest.raises(TrainerError, match="its pickle asks for"):
         shop.LINEAR.load(header + b"\n" + body)
+
+
+class Empties:
+    """Empties a file when it is read: making a `numpy.memmap` opens it anew."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return np.memmap, (str(self.victim), "uint8", "w+", 0, (1,))
+
+
+def test_a_class_that_would_act_is_refused_before_it_is_made(
+    orders: pl.DataFrame, tmp_path: Path
+) -> None:
+    victim = tmp_path / "data"
+    victim.write_text("what was there")
+    header = shop.LINEAR.save(shop.LINEAR.fit(orders, orders, shop.Penalty(), 1)).partition(b"\n")[
+        0
+    ]
+    with pytest.raises(TrainerError, match=r"asks for numpy\.(_core\.)?memmap"):
+        shop.LINEAR.load(header + b"\n" + pickle.dumps(Empties(victim)))
+    assert victim.read_text() == "what was there"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\x80\x05", pickle.dumps([1])[:-1], b"cnumpy\ndtype\n(Vx\ntR."]
+)
+def test_a_damaged_artifact_is_told_of(body: bytes, orders: pl.DataFrame) -> None:
+    header = shop.LINEAR.save(shop.LINEAR.fit(orders, orders, shop.Penalty(), 1)).partition(b"\n")[
+        0
+    ]
+    with pytest.raises(TrainerError, match="its pickle cannot be read"):
+        shop.LINEAR.load(header + b"\n" + body)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AdaBoostClassifier(n_estimators=3),
+        CalibratedClassifierCV(LogisticRegression(max_iter=500), cv=2),
+        GaussianNB(),
+        GaussianProcessClassifier(),
+        KNeighborsClassifier(algorithm="ball_tree"),
+        KNeighborsClassifier(algorithm="kd_tree"),
+        MLPClassifier((3,), max_iter=1000, random_state=1),
+        SGDClassifier(loss="log_loss", random_state=1),
+        SGDClassifier(loss="modified_huber", random_state=1),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_other_classifiers_are_read_back(estimator: Any, orders: pl.DataFrame) -> None:
+    trainer = SklearnTrainer("is_returned", NoParams, lambda _p, _s: estimator, shop.NOT_LEARNED)
+    few = orders[:200]
+    model = trainer.fit(few, few.clear(), NoParams(), 1)
+    loaded = trainer.load(trainer.save(model))
+    assert trainer.predict(loaded, few).equals(trainer.predict(model, few))
+
+
+def test_a_key_is_no_category(orders: pl.DataFrame) -> None:
+    """Spread over columns it would take rows times rows of memory, and say nothing of new rows."""
+    key = SklearnTrainer("is_returned", NoParams, lambda _p, _s: None, frozenset({"day"}))
+    with pytest.raises(EncodingError, match=r"'order_id'.*2,400 values in 2,400 rows.*not_learned"):
+        key.fit(orders, orders.clear(), NoParams(), 1)
+    halves = orders.with_columns(order_id=(pl.int_range(pl.len()) // 2).cast(pl.String))
+    shop_of = SklearnTrainer(
+        "is_returned", NoParams, lambda _p, _s: GaussianNB(), frozenset({"day"})
+    )
+    # Two rows a value are allowed, and so are a few values of a few rows.
+    assert shop_of.fit(halves[:400], orders.clear(), NoParams(), 1)
+    assert shop_of.fit(orders[:50], orders.clear(), NoParams(), 1)
+    # Trees take the position of a value: one column, however many there are.
+    boosted = SklearnTrainer(
+        "is_returned", NoParams, lambda _p, _s: GaussianNB(), frozenset({"day", "size"}),
+        preparation="none",
+    )  # fmt: skip
+    assert boosted.fit(orders, orders.clear(), NoParams(), 1)
 
 
 def test_an_artifact_of_another_kind_is_refused(orders: pl.DataFrame) -> None:
