@@ -6,6 +6,7 @@ without secrets. Does not belong here: what is sent and when.
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 import threading
@@ -14,7 +15,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 SENDING_SECONDS = 20.0
 """How long all channels together may take; Dagster gives a sensor 60 s."""
@@ -173,6 +174,11 @@ def _notify(url: str, message: Outgoing) -> str:
         target = apprise.Apprise()
         if not target.add(url):
             return "apprise does not understand the URL; see its documentation of the service"
+        for service in target:
+            # Sent whole, what is longer than a service takes would be refused each time again. A
+            # service has a mode of its own only where its URL gives one.
+            if "overflow_mode" not in vars(service):
+                service.overflow_mode = apprise.OverflowMode.SPLIT
         kinds = {
             "error": apprise.NotifyType.FAILURE,
             "warning": apprise.NotifyType.WARNING,
@@ -191,24 +197,74 @@ def _notify(url: str, message: Outgoing) -> str:
     return scrub("; ".join(heard.lines), url) or "it was not taken, and no reason given"
 
 
-def ping(url: str) -> str:
-    """Fetch an http(s) address, as a dead man's switch wants it; why it failed, or nothing."""
+def ping(url: str, within_seconds: float = PING_SECONDS) -> str:
+    """Fetch an http(s) address, as a dead man's switch wants it; why it failed, or nothing.
+
+    Args:
+        url: The address. A user and password in it are sent as HTTP Basic authorization (RFC 7617),
+            and not on to where a redirect leads.
+        within_seconds: When to stop waiting, also for a server that answers drop by drop.
+    """
     if not url.lower().startswith(("http://", "https://")):
         return "the address is neither http nor https"
+    reasons: list[str] = []
+    # A socket's own time limit starts anew with each byte that comes.
+    thread = threading.Thread(
+        target=lambda: reasons.append(_fetch(url, within_seconds)), daemon=True
+    )
+    thread.start()
+    thread.join(within_seconds)
+    return reasons[0] if reasons else f"no answer within {within_seconds:.0f} s"
+
+
+def _fetch(url: str, within_seconds: float) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=PING_SECONDS) as response:  # noqa: S310 - its scheme was looked at
+        parts = urlsplit(url)
+        credentials, _, host = parts.netloc.rpartition("@")
+        address = parts._replace(netloc=host).geturl()
+        request = urllib.request.Request(address)  # noqa: S310 - its scheme was looked at
+        if credentials:
+            request.add_unredirected_header("Authorization", f"Basic {_basic(credentials)}")
+        with urllib.request.urlopen(request, timeout=within_seconds) as response:  # noqa: S310
             response.read(1)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        # Whatever it is: a look must not die of its heartbeat, nor a traceback show the address.
         return scrub(f"{type(error).__name__}: {error}", url)
     return ""
 
 
+def _basic(credentials: str) -> str:
+    user, _, password = credentials.partition(":")
+    return base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+
+
 def scrub(text: str, url: str) -> str:
-    """A text without any part of a URL but its scheme, in case an error quotes it."""
+    """A text without any part of a URL but its scheme, in case an error quotes it.
+
+    The user and the password are taken out whole, as they stand in the URL and decoded, whatever
+    characters they have; so is what stands between separators. What is shorter than three
+    characters stays: to strike out every `a` would leave no reason to read.
+    """
     body = _SCHEME.sub("", url)
-    parts = {part for form in (body, unquote(body)) for part in _SEPARATORS.split(form)}
-    parts |= {body, unquote(body)}
+    whole = {body, *_SEPARATORS.split(body), *_credentials(body)}
+    parts = whole | {decoded(part) for part in whole for decoded in (unquote, unquote_plus)}
+    parts |= {piece for part in parts for piece in _SEPARATORS.split(part)}
     for part in sorted(parts, key=len, reverse=True):
         if len(part) >= _SHORTEST_SECRET:
             text = text.replace(part, "***")
     return text
+
+
+def _credentials(body: str) -> set[str]:
+    """The user and password of a URL without its scheme, together, apart, and as they are sent.
+
+    A password that was not encoded may hold any separator, so the host begins after the last `@`
+    that may be meant, or after the first.
+    """
+    found: set[str] = set()
+    for before in (body.partition("@"), body.rpartition("@"),
+                   re.split(r"[/?#]", body, maxsplit=1)[0].rpartition("@")):  # fmt: skip
+        if before[1]:
+            user, _, password = before[0].partition(":")
+            found |= {before[0], user, password, _basic(before[0])}
+    return found
