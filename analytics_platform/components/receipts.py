@@ -5,6 +5,9 @@ measuring and writes the receipt. Both live in the process that executes the ste
 difference whether `ap run`, the daemon or `dagster asset materialize` started it. Dagster calls
 the hook when the step's outcome is known, and what a hook raises never fails a run.
 
+A step that is tried again leaves a receipt of each attempt, because each wrote and cost something
+of its own; the wait between two is of neither.
+
 Belongs here: when a step begins and ends, which assets it makes, and what those read by their own
 declaration. Does not belong here: measuring and counting (`monitoring.receipts`).
 """
@@ -25,6 +28,8 @@ RESOURCE = "receipts"
 SECONDS = "seconds"
 """The metadata by which a materialisation says how long it took of its step."""
 
+_STARTS = {dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED}
+"""An attempt after the first begins with the latter."""
 _HOLDS_NO_ROWS = {"model", "release"}
 _TAGS = ("dagster/partition", "dagster/asset_partition_range_start",
          "dagster/asset_partition_range_end")  # fmt: skip
@@ -43,11 +48,11 @@ class ReceiptResource(dg.ConfigurableResource):
 
     def _hear(self, entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
-        if event is not None and event.event_type == dg.DagsterEventType.STEP_START:
+        if event is not None and event.event_type in _STARTS:
             self._meters[event.step_key or ""] = Meter()
 
     def cost_of(self, step: str) -> Cost | None:
-        """What a step cost, once; None for one that was not heard to start."""
+        """What an attempt at a step cost, once; None for one that was not heard to start."""
         meter = self._meters.pop(step, None)
         return None if meter is None else meter.read()
 
@@ -93,7 +98,7 @@ def _end_step(
     events: Sequence[dg.DagsterEvent],
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> dg.HookExecutionResult:
-    """Write the receipts of a step that ended; whatever goes wrong is said and fails nothing."""
+    """Write the receipts of an attempt at a step; whatever goes wrong is said and fails nothing."""
     book: ReceiptResource = getattr(context.resources, RESOURCE)
     try:
         cost = book.cost_of(context.step_key)
@@ -127,7 +132,7 @@ def _made(
     events: Sequence[dg.DagsterEvent],
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> list[Made]:
-    """The assets that a step made and, where it failed, those that it was to make."""
+    """The assets that an attempt at a step made and, where it failed, those it was to make."""
     partitions: dict[dg.AssetKey, list[str]] = {}
     seconds: dict[dg.AssetKey, float] = {}
     failing: set[dg.AssetKey] = set()
@@ -146,7 +151,7 @@ def _made(
                 and check.severity == dg.AssetCheckSeverity.ERROR
             ):
                 failing.add(check.asset_key)
-    failed = any(event.is_step_failure for event in events)
+    failed = any(event.is_step_failure or event.is_step_up_for_retry for event in events)
     planned = _planned(context) if failed else []
     run = context.instance.get_run_by_id(context.run_id)
     tags = {} if run is None else run.tags

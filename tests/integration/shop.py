@@ -36,6 +36,15 @@ def broken() -> pl.DataFrame:
     raise ValueError("broken on purpose")
 
 
+@dg.asset(key=key("flaky"), retry_policy=dg.RetryPolicy(max_retries=1))
+def flaky(context: dg.AssetExecutionContext) -> pl.DataFrame:
+    """Fails at first, and may not be luckier the second time."""
+    attempts = int(os.environ.get("SHOP_FLAKY_FAILS", "1"))
+    if context.op_execution_context.retry_number < attempts:
+        raise ValueError("a shaky connection")
+    return pl.DataFrame({"n": [1, 2]})
+
+
 @dg.asset(
     key=key("refused"),
     check_specs=[dg.AssetCheckSpec("holds", asset=key("refused"), blocking=True)],
@@ -71,9 +80,10 @@ def definitions() -> dg.Definitions:
     lake = LakeResource()
     return with_receipts(
         dg.Definitions(
-            assets=[orders, totals, no_frame, broken, refused, several],
+            assets=[orders, totals, no_frame, broken, flaky, refused, several],
             jobs=[
                 dg.define_asset_job("sound", selection=["shop/orders", "shop/totals"]),
+                dg.define_asset_job("shaky", selection=["shop/flaky"]),
                 dg.define_asset_job("everything", selection="*"),
             ],
             resources={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,6 +108,38 @@ def test_failed_steps_have_receipts_that_say_so(instance: dg.DagsterInstance, la
     }
     assert told["refused"]["rows_out"] == 1, "it was written, and its check says it must not stand"
     assert (told["broken"]["rows_out"], told["broken"]["bytes_out"]) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(lambda: in_process("flaky"), id="execute_in_process"),
+        pytest.param(
+            lambda: command("job", "execute", "-j", "shaky"),
+            id="the job's own executor, as the daemon launches it",
+        ),
+    ],
+)
+def test_each_attempt_at_a_step_leaves_its_receipt(
+    run: Callable[[], object], instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    run()
+
+    first, second = read(lake).iter_rows(named=True)
+    assert (first["succeeded"], first["rows_out"]) == (False, None)
+    assert (second["succeeded"], second["rows_out"]) == (True, 2)
+    (made,) = instance.get_runs()
+    assert first["run_id"] == second["run_id"] == made.run_id
+    ended = first["started_at"] + dt.timedelta(seconds=first["wall_seconds"])
+    assert ended <= second["started_at"], "no attempt is counted in another's"
+
+
+def test_a_step_that_fails_each_time_leaves_a_receipt_of_each(
+    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_FLAKY_FAILS", "2")
+    assert not in_process("flaky").success
+    assert read(lake).select("asset", "succeeded").rows() == [("flaky", False)] * 2
 
 
 @pytest.mark.parametrize("fails", [False, True])
