@@ -1,4 +1,4 @@
-"""Pictures for people, as PNG, drawn by Altair without a browser.
+"""Pictures for people, as SVG, drawn by Altair without a browser.
 
 Belongs here: what all pictures share: their look, and how frames become their data. Does not belong
 here: what a picture shows (`modeling.plots`, `monitoring.spc.plot`).
@@ -6,12 +6,20 @@ here: what a picture shows (`modeling.plots`, `monitoring.spc.plot`).
 
 from __future__ import annotations
 
+import base64
+import re
+from html import escape
 from typing import Any
 
 import polars as pl
 
 WIDTH, HEIGHT = 520, 320
-SCALE = 1.5
+SHOWN_WIDTH = 500
+"""Pixels that a picture takes where a page says nothing of its size.
+
+Dagster's page neither scales a picture nor takes HTML, and has about this much room beside the
+navigation on a screen of 1,600 pixels; what is wider is cut off.
+"""
 
 
 def values(frame: pl.DataFrame) -> Any:
@@ -21,13 +29,13 @@ def values(frame: pl.DataFrame) -> Any:
     return alt.Data(values=frame.to_dicts())
 
 
-def png(chart: Any, title: Any, *, width: int | None = WIDTH, height: int | None = HEIGHT) -> bytes:
+def svg(chart: Any, title: Any, *, width: int | None = WIDTH, height: int | None = HEIGHT) -> bytes:
     """Draw an Altair chart.
 
     Args:
         chart: The chart.
         title: What it shows, above it: a text, or Altair's `TitleParams`.
-        width: In pixels before scaling; None where the chart's parts have sizes of their own.
+        width: Of the plot, in the drawing's own pixels; None where its parts have their own sizes.
         height: As `width`.
     """
     import vl_convert
@@ -40,4 +48,16 @@ def png(chart: Any, title: Any, *, width: int | None = WIDTH, height: int | None
         .configure_title(fontSize=14, anchor="start")
     )
     # Altair would hold each row of the data against its schema: most of the time of a picture.
-    return vl_convert.vegalite_to_png(styled.to_dict(validate=False), scale=SCALE)
+    drawn = vl_convert.vegalite_to_svg(styled.to_dict(validate=False))
+    shown, found = re.subn(
+        r'^(<svg [^>]*?)width="[^"]*" height="[^"]*"', rf'\1width="{SHOWN_WIDTH}"', drawn
+    )
+    if not found:
+        raise ValueError(f"Drawing {title!r}: expected an SVG that states its size: {drawn[:120]}")
+    return shown.encode()
+
+
+def image(picture: bytes, name: str) -> str:
+    """A picture inside a page of its own, as an HTML element."""
+    data = base64.b64encode(picture).decode()
+    return f'<img alt="{escape(name)}" src="data:image/svg+xml;base64,{data}">'

@@ -204,7 +204,8 @@ def _charts(con: duckdb.DuckDBPyConnection, product: str, console: Console) -> N
             [list(INFORMATIVE_PANELS)],
         ).fetchall()
         lines.append(
-            f"{name}: {out:,} of {points:,} points of {charts} charts are out of control; "
+            f"{name}: {out:,} of {points:,} points of {charts} chart{'s' if charts > 1 else ''} "
+            "are out of control; "
             + (f"the newest of {', '.join(chart for (chart,) in newest)}" if newest else "none now")
         )
     if lines:
@@ -233,7 +234,7 @@ def _models(lake: Lake, product: str, console: Console) -> None:
         if version is None:
             continue
         model, baselines = version.metrics["holdout"], version.metrics["baselines"]
-        table = _table("hold-out " + version.metrics["window"], "model", "95 % interval",
+        table = _table("", "model", "95 % interval",
                        *baselines, right=set(range(1, 3 + len(baselines))))  # fmt: skip
         for metric, label in (
             ("roc_auc", "ROC AUC"),
@@ -245,7 +246,8 @@ def _models(lake: Lake, product: str, console: Console) -> None:
             low, high = version.metrics["intervals"][metric]
             others = (f"{values[metric]:.4f}" for values in baselines.values())
             table.add_row(label, f"{model[metric]:.4f}", f"{low:.4f} to {high:.4f}", *others)
-        _print(console, f"Model {name}, champion is version {version.version}", table)
+        title = f"Model {name}, champion is version {version.version}, on hold-out "
+        _print(console, title + version.metrics["window"], table)
 
 
 def _release(log: ReleaseLog, console: Console) -> None:

@@ -718,7 +718,7 @@ def _pictures(
         picture = None
         if one.charted is not None and one.charted.judgement.points.height:
             picture = chart_picture(one.charted, title=chart.title, unit=chart.unit)
-            stored = store.put(picture, f"{declared.name}_{chart.name}.png")
+            stored = store.put(picture, f"{declared.name}_{chart.name}.svg")
             files.append(file_record(product, declared.name, WHOLE, stored))
             metadata[chart.name] = dg.MetadataValue.md(f"![{chart.title}]({store.ui_path(stored)})")
         else:

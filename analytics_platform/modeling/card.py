@@ -9,7 +9,6 @@ for the same content: its hash says whether two cards differ. It holds no time o
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import polars as pl
 from analytics_platform.modeling.evaluate import slice_losses, worst_slices
 from analytics_platform.modeling.intervals import Interval
 from analytics_platform.modeling.split import Days
+from analytics_platform.pictures import image
 
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "expected_calibration_error"})
 HIGHER_IS_BETTER = frozenset({"roc_auc", "average_precision"})
@@ -100,7 +100,7 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a card, as PNG; one that is empty is left out.
+    """The pictures of a card, as SVG; one that is empty is left out.
 
     Attributes:
         calibration: `plots.calibration_plot`.
@@ -508,11 +508,7 @@ def _value(value: Any) -> str:
 
 
 def _pictures(*pictures: tuple[str, bytes]) -> str:
-    shown = "".join(
-        f'<img alt="{escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        for name, png in pictures
-        if png
-    )
+    shown = "".join(image(picture, name) for name, picture in pictures if picture)
     return f'<div class="pictures">{shown}</div>' if shown else ""
 
 
@@ -577,9 +573,9 @@ th small { color: var(--soft); } .best { font-weight: 700; } .best small { font-
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 10px 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .pictures { display: flex; flex-wrap: wrap; gap: 12px; margin: 12px 0; }
-.pictures img { max-width: min(100%, 506px); height: auto; align-self: flex-start;
+.pictures img { width: min(100%, 506px); height: auto; align-self: flex-start;
   border: 1px solid var(--line); border-radius: 6px; }
-.pictures img:only-child { max-width: min(100%, 720px); }
+.pictures img:only-child { width: min(100%, 720px); }
 .codes code { white-space: nowrap; } code { font-size: 13px; overflow-wrap: anywhere; }
 @media print {
   body { max-width: none; padding: 0; font-size: 11px; }

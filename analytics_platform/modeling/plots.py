@@ -1,4 +1,4 @@
-"""Pictures of a model for people, as PNG, drawn by Altair without a browser."""
+"""Pictures of a model for people, as SVG, drawn by Altair without a browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analytics_platform.pictures import WIDTH, png, values
+from analytics_platform.pictures import WIDTH, svg, values
 
 CURVE_POINTS = 200
 MOST_FEATURES = 20
@@ -39,7 +39,7 @@ def calibration_plot(table: pl.DataFrame) -> bytes:
         + bins.mark_line(color="#1f5fa8")
         + bins.mark_point(color="#1f5fa8", filled=True, size=60)
     )
-    return png(chart, "Calibration on the hold-out, ten bins of equal count")
+    return svg(chart, "Calibration on the hold-out, ten bins of equal count")
 
 
 def roc_plot(label: pl.Series, scores: Mapping[str, pl.Series]) -> bytes:
@@ -75,7 +75,7 @@ def roc_plot(label: pl.Series, scores: Mapping[str, pl.Series]) -> bytes:
         .mark_line(color="#9aa0a6", strokeDash=[4, 4])
         .encode(x="x:Q", y="y:Q")
     )
-    return png(chance + lines, "ROC on the hold-out")
+    return svg(chance + lines, "ROC on the hold-out")
 
 
 def importance_plot(importance: pl.DataFrame) -> bytes:
@@ -104,7 +104,7 @@ def importance_plot(importance: pl.DataFrame) -> bytes:
             y=alt.Y("feature:N", title=None, sort="-x", axis=alt.Axis(labelLimit=320)),
         )
     )
-    return png(chart, f"The {shares.height} most useful features", height=20 * shares.height)
+    return svg(chart, f"The {shares.height} most useful features", height=20 * shares.height)
 
 
 def backtest_plot(folds: pl.DataFrame) -> bytes:
@@ -134,7 +134,7 @@ def backtest_plot(folds: pl.DataFrame) -> bytes:
     chart = base.mark_rule(strokeWidth=2).encode(
         y=alt.Y("roc_auc_low:Q", title="ROC AUC", scale=scale), y2="roc_auc_high:Q"
     ) + base.mark_point(filled=True, size=70, opacity=1).encode(y=alt.Y("roc_auc:Q", scale=scale))
-    return png(chart, "Backtest: trained anew for each cut-off, with intervals by day")
+    return svg(chart, "Backtest: trained anew for each cut-off, with intervals by day")
 
 
 def slices_plot(slices: pl.DataFrame, score: str, metric: str = "roc_auc") -> bytes:
@@ -171,7 +171,7 @@ def slices_plot(slices: pl.DataFrame, score: str, metric: str = "roc_auc") -> by
         )
         panels.append(layers.properties(width=WIDTH, height=alt.Step(16)))
     title = f"{NAMES.get(metric, metric)} by slice, {score}"
-    return png(alt.vconcat(*panels), title, width=None)
+    return svg(alt.vconcat(*panels), title, width=None)
 
 
 def score_plot(label: pl.Series, score: pl.Series, bins: int = 50) -> bytes:
@@ -212,7 +212,7 @@ def score_plot(label: pl.Series, score: pl.Series, bins: int = 50) -> bytes:
             ),
         )
     )
-    return png(chart, "Distribution of the scores")
+    return svg(chart, "Distribution of the scores")
 
 
 def _roc_points(label: pl.Series, score: pl.Series) -> pl.DataFrame:

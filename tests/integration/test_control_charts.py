@@ -147,8 +147,8 @@ def test_points_limits_report_and_pictures_are_kept(
     assert table["phase"].to_list() == ["baseline"] * 30 + ["monitoring"] * 30
     assert len(limits(lake)) == 1
     files = lake.query("SELECT name, sha256 FROM lake.ops.files").rows()
-    assert sorted(name for name, _ in files) == ["chart_sales.html", "chart_sales_sold.png"]
-    assert store.get(dict(files)["chart_sales_sold.png"], "chart_sales_sold.png")[:4] == b"\x89PNG"
+    assert sorted(name for name, _ in files) == ["chart_sales.html", "chart_sales_sold.svg"]
+    assert store.get(dict(files)["chart_sales_sold.svg"], "chart_sales_sold.svg")[:5] == b"<svg "
     page = store.get(dict(files)["chart_sales.html"], "chart_sales.html").decode()
     # The outlier of the baseline is named with its reason.
     assert "2024-01-13: 190 is beyond the baseline&#x27;s own limits" in page

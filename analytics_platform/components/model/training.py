@@ -364,7 +364,7 @@ def _metadata(version: ModelVersion, pictures: Pictures) -> dict[str, Any]:
         },
         **{
             name: dg.MetadataValue.md(
-                f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})"
+                f"![{name}](data:image/svg+xml;base64,{base64.b64encode(png).decode()})"
             )
             for name, png in vars(pictures).items()
             if png

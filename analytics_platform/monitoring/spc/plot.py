@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from analytics_platform.monitoring.spc.phases import BASELINE, Charted
-from analytics_platform.pictures import png, values
+from analytics_platform.pictures import svg, values
 
 WIDTH = 880
 FIRST_PANEL, OTHER_PANEL = 260, 120
@@ -32,7 +32,7 @@ def chart_picture(charted: Charted, *, title: str, unit: str) -> bytes:
         unit: Its unit, on the axis of the first panel.
 
     Returns:
-        A PNG.
+        An SVG.
     """
     import altair as alt
 
@@ -60,7 +60,7 @@ def chart_picture(charted: Charted, *, title: str, unit: str) -> bytes:
         subtitleColor="#5f6368",
         subtitleFontSize=11,
     )
-    return png(alt.vconcat(*panels, spacing=10), heading, width=None, height=None)
+    return svg(alt.vconcat(*panels, spacing=10), heading, width=None, height=None)
 
 
 _SEASON = ", weekday taken off"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from html import escape
 import polars as pl
 
 from analytics_platform.monitoring.spc.phases import MONITORING, Charted, Frozen
+from analytics_platform.pictures import image
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #202124; max-width: 1080px; margin: 2em auto;
@@ -19,7 +19,7 @@ h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2.2em; }
 table { border-collapse: collapse; font-size: 13px; margin: .6em 0; }
 th, td { border-bottom: 1px solid #dadce0; padding: 3px 12px 3px 0; text-align: left;
   vertical-align: top; }
-img { max-width: 100%; } .note { color: #5f6368; } .out { color: #c0392b; }
+img { width: min(100%, 976px); } .note { color: #5f6368; } .out { color: #c0392b; }
 """
 
 
@@ -32,7 +32,7 @@ class Section:
         title: What is charted.
         says: How: kind, rules, unit, metric.
         charted: The judged points.
-        picture: The PNG; None where nothing was judged.
+        picture: The SVG; None where nothing was judged.
         problem: Why there is nothing to show, or empty.
     """
 
@@ -92,8 +92,7 @@ def _section(one: Section) -> str:
     if one.problem:
         said.append(f"<p><strong>{escape(one.problem)}</strong></p>")
     if one.picture is not None:
-        data = base64.b64encode(one.picture).decode()
-        said.append(f'<img alt="{escape(one.title)}" src="data:image/png;base64,{data}">')
+        said.append(image(one.picture, one.title))
     if one.charted is not None:
         said += [f'<p class="note">{escape(note)}</p>' for note in one.charted.notes]
         said += [_limits(one.charted), _signals(one.charted)]

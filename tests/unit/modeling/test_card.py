@@ -4,6 +4,7 @@ import datetime as dt
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
@@ -22,6 +23,7 @@ from analytics_platform.modeling.card import (
 from analytics_platform.modeling.evaluate import slices, worst_slices
 from analytics_platform.modeling.intervals import day_intervals
 from analytics_platform.modeling.split import Days, rolling_folds
+from analytics_platform.pictures import SHOWN_WIDTH
 from tests.unit.modeling import shop
 
 FIRST = dt.date(2024, 1, 1)
@@ -144,7 +146,7 @@ def test_the_page_needs_nothing_and_runs_nothing(content: CardContent) -> None:
     page = Page(found)
     assert "script" not in page.tags
     assert not page.handlers
-    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
     assert EVIL in page.text
     assert not re.search(rb"url\(|@import", found)
     assert b"default-src 'none'" in found
@@ -166,11 +168,13 @@ def test_a_card_of_a_first_version_without_anything_is_a_page(content: CardConte
     assert "img" not in page.tags
 
 
-def test_every_picture_is_a_png(content: CardContent) -> None:
+def test_every_picture_states_the_size_that_it_is_shown_in(content: CardContent) -> None:
     pictures = content.pictures
-    for png in (pictures.backtest, pictures.slices, pictures.scores):
-        assert png.startswith(b"\x89PNG")
-        assert len(png) > 5_000
+    for picture in (pictures.backtest, pictures.slices, pictures.scores):
+        root = ET.fromstring(picture)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.attrib["width"] == str(SHOWN_WIDTH)
+        assert len(root.findall(".//{http://www.w3.org/2000/svg}path")) > 5
     assert content.folds is not None
     short = content.folds.with_columns(
         roc_auc_low=pl.lit(None, dtype=pl.Float64), roc_auc_high=pl.lit(None, dtype=pl.Float64)
