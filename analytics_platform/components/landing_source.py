@@ -38,6 +38,9 @@ from analytics_platform.lake.records import WHOLE
 from analytics_platform.settings import get_settings
 
 SHOWN = 20
+MOST_NAMED = 1000
+"""How many files the record of a check names: each name is news to the alerter, and each alert's
+events repeat them. Of those beyond, only the number is known."""
 
 
 class Volume(dg.Model, dg.Resolvable):
@@ -322,7 +325,7 @@ def _build_arrival_checks(product: ProductSpec, source: Source) -> dg.AssetCheck
         }
         news = []
         for name, files in found.items():
-            detail = {"files": len(files), "first": files[:SHOWN]} if files else {}
+            detail = {"files": len(files), "first": files[:MOST_NAMED]} if files else {}
             if told.get(name) != json.dumps(detail):
                 news.append(
                     CheckRecord(

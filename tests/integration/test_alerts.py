@@ -183,6 +183,40 @@ def test_files_that_never_came_are_named_and_their_arrival_ends_it(
     assert web.posts[-1]["title"] == "[resolved] flight_delays: 1 resolved"
 
 
+def test_the_twenty_second_file_that_never_came_is_news_as_the_first_was(
+    daemon: Daemon, arrive: Arrive, landing: Path, web: HttpSink, lake: Lake
+) -> None:
+    from analytics_platform.arrivals import landing_zone
+    from analytics_platform.components.state import look_at, sources_of
+
+    def see() -> list[str]:
+        zone = landing_zone(get_settings().landing_url)
+        look_at(lake, sources_of(daemon.repository.asset_graph, PRODUCT), PRODUCT, zone, 5.0)
+        result = daemon.run("arrivals_check")
+        return [
+            check.metadata["first"].value
+            for check in result.get_asset_check_evaluations()
+            if not check.passed
+        ]
+
+    def weather(day: int) -> Path:
+        return landing / "weather" / f"weather_2013-01-{day:02}.parquet"
+
+    arrive("2013-01-01", "2013-01-25")
+    content = weather(25).read_bytes()
+    for day in [*range(2, 23), 24, 25]:
+        weather(day).unlink()
+    (shown,) = see()
+    assert shown.count("\n- ") == 20, "a page shows twenty of the 21, and says that there is more"
+    daemon.look()
+    assert web.posts[-1]["title"] == "[warning] flight_delays: 1 new"
+
+    weather(25).write_bytes(content)
+    see()
+    daemon.look()
+    assert web.posts[-1]["title"] == "[warning] flight_delays: 1 grown"
+
+
 @pytest.mark.slow
 def test_ap_run_tells_without_a_daemon_and_a_broken_channel_changes_nothing(
     alerting: Settings,

@@ -100,15 +100,19 @@ def _finding(
     kind: Kind = "check"
     news: frozenset[str] = frozenset()
     if check in of_arrivals:
-        kind, news = "arrival", frozenset(map(str, detail.get("first", [])))
-        summary = f"{detail.get('files', len(news))} files: {_listed(sorted(news))}"
+        names = sorted(map(str, detail.get("first", [])))
+        files = detail.get("files", len(names))
+        summary = f"{files} files: {_listed(names, files)}"
+        # A record names a thousand at the most; of the others only their number can be news.
+        unnamed = {f"{files} files"} if files > len(names) else set[str]()
+        kind, news = "arrival", frozenset(names) | unnamed
     else:
         if check == IN_CONTROL:
             kind, news = "chart", frozenset(map(str, detail.get("points", [worst["partition"]])))
         elif newest["blocking"]:
             news = frozenset(partitions)
         shown = partitions if newest["blocking"] else partitions[:1]
-        summary = "; ".join(filter(None, [_listed(shown), _said(detail)])) or "failed"
+        summary = "; ".join(filter(None, [_listed(shown, len(shown)), _said(detail)])) or "failed"
     return Finding(
         Identity(product, kind, f"{asset}.{check}"),
         "error" if newest["blocking"] else "warning",
@@ -118,8 +122,8 @@ def _finding(
     )
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+def _listed(names: list[str], of: int) -> str:
+    more = f" and {of - _SHOWN} more" if of > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 

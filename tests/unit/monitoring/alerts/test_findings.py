@@ -91,6 +91,15 @@ def test_each_file_that_never_came_is_news_and_named(lake: Lake) -> None:
     assert news == frozenset(files)
 
 
+def test_of_files_that_are_too_many_to_name_their_number_is_news(lake: Lake) -> None:
+    files = [f"weather/weather_{number:04}.parquet" for number in range(5)]
+    for count in (7, 8):
+        record(lake, ("raw", "have_arrived", "", False, False, {"files": count, "first": files}))
+        ((_, _, _, summary, news),) = findings(lake)
+        assert summary == f"{count} files: {', '.join(files[:3])} and {count - 3} more"
+        assert news == {*files, f"{count} files"}
+
+
 def test_a_check_that_is_no_more_is_history(lake: Lake) -> None:
     record(lake, ("fct", "of_another_time", "", False, True, {}))
     assert findings(lake) == []
