@@ -9,16 +9,18 @@ gate), and the trainer predicts. Belongs here: that way. Does not belong here: r
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol
 
+import duckdb
 import polars as pl
 
 from analytics_platform.lake import FileStore
 from analytics_platform.modeling.guard import guarded_predict
-from analytics_platform.modeling.trainer import Trainer, resolve
+from analytics_platform.modeling.trainer import Trainer, TrainerError, resolve
 
 Read = Callable[[str, Sequence[object]], pl.DataFrame]
 """Runs one reading statement on the product's tables, which need no schema, with parameters."""
@@ -26,6 +28,11 @@ Read = Callable[[str, Sequence[object]], pl.DataFrame]
 
 class ServingError(ValueError):
     """Rows that cannot be predicted, or a product that does not serve single rows."""
+
+
+_REFUSED = (ValueError, ArithmeticError, TrainerError, duckdb.Error, pl.exceptions.PolarsError)
+"""What builders, guards, trainers and the readers below them raise of rows and models. Anything
+else is a fault of the code, and shows itself as one."""
 
 
 class FeatureService(Protocol):
@@ -85,9 +92,10 @@ class Predictor:
         """
         if not rows:
             return []
-        features = self._service.features(rows)
-        # One row has one probability; that is no constant model.
-        scores = guarded_predict(self._trainer, self._model, features, constant_allowed=True)
+        with _as_serving_error(f"Predicting {len(rows)} rows with version {self.version}"):
+            features = self._service.features(rows)
+            # One row has one probability; that is no constant model.
+            scores = guarded_predict(self._trainer, self._model, features, constant_allowed=True)
         return [
             {self._key: key, self._probability: score, "model_version": self.version}
             for key, score in zip(features[self._key], scores, strict=True)
@@ -125,14 +133,23 @@ class ReleasedPredictor(Predictor):
             reader: The release.
 
         Raises:
-            ServingError: If there is no such champion, or it serves batches only.
+            ServingError: If there is no such champion, it serves batches only, or it cannot be
+                loaded.
         """
         champions = {entry["model"]: entry for entry in models if entry["is_champion"]}
+        if not champions:
+            raise ServingError(
+                "The release holds no champion yet: a model is trained once the days that it "
+                "learns from have arrived, and released with the run after. `ap model list` shows "
+                "what was trained, `ap run` does what is due."
+            )
         if name is None and len(champions) == 1:
             (name,) = champions
         if name not in champions:
+            asked = "no model was named" if name is None else f"there is none of {name!r}"
             raise ServingError(
-                f"The release has champions of: {', '.join(champions) or 'no model'}. Name one."
+                f"The release has champions of {', '.join(champions)}, and {asked}. Name one of "
+                "them."
             )
         entry = champions[name]
         declared = json.loads(entry["declared"])
@@ -141,14 +158,16 @@ class ReleasedPredictor(Predictor):
                 f"{name} declares no serving path, so it predicts whole days only: read "
                 f"{declared['predictions']}, or declare `serving` in its defs.yaml."
             )
-        trainer = resolve(declared["trainer"])
-        service = service_of(
-            declared["serving"],
-            lambda sql, parameters: reader.connection.execute(sql, parameters).pl(),
-        )
+        with _as_serving_error(f"Loading {name} {entry['version']}"):
+            trainer = resolve(declared["trainer"])
+            service = service_of(
+                declared["serving"],
+                lambda sql, parameters: reader.connection.execute(sql, parameters).pl(),
+            )
+            model = trainer.load(store.get(entry["sha256"], entry["name"]))
         made = cls(
             trainer,
-            trainer.load(store.get(entry["sha256"], entry["name"])),
+            model,
             service,
             entry["version"],
             declared["key"],
@@ -187,3 +206,14 @@ def service_of(path: str, read: Read) -> FeatureService:
             f"The model's serving path {path!r} names nothing: {error}. Correct its defs.yaml."
         ) from error
     return make(read)
+
+
+@contextmanager
+def _as_serving_error(doing: str) -> Iterator[None]:
+    """Give what is refused below as this room's error, with what was being done."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except _REFUSED as error:
+        raise ServingError(f"{doing}: {type(error).__name__}: {error}") from error
