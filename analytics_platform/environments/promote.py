@@ -96,7 +96,7 @@ def promote(
                 raise GateRefusedError(product, verdict)
             own_snapshot = source.snapshot()
         base = _base_now(source, target, store, product, base)
-        _require_unmoved(target, store, product, base)
+        _require_unmoved(source, target, store, product, base)
         require_not_on_hold(ReleaseLog(target, store, product))
         run_id = f"{RUN_ID} {source.place.name}@{own_snapshot}"
         taken_over = _take_over(source, target, product, base, required, columns, run_id)
@@ -120,7 +120,9 @@ def _require_clone_of(target: Lake, source: Lake, names: str) -> Origin:
     return origin
 
 
-def _require_unmoved(target: Lake, store: FileStore, product: str, base: Base) -> None:
+def _require_unmoved(
+    source: Lake, target: Lake, store: FileStore, product: str, base: Base
+) -> None:
     moved: list[str] = []
     if ReleaseLog(target, store, product).head() != base.head:
         moved.append("a release decision was made")
@@ -134,6 +136,8 @@ def _require_unmoved(target: Lake, store: FileStore, product: str, base: Base) -
             f"{write['asset']} was written"
             for write in _writes_since(con, "lake", product, base.origin_snapshot)
         ]
+        source.attach(con, STAGED)
+        moved += _models_unknown_to_clone(con, product)
     if moved:
         listed = "\n".join(f"  - {line}" for line in dict.fromkeys(moved[:10]))
         raise OriginMovedError(
@@ -141,6 +145,31 @@ def _require_unmoved(target: Lake, store: FileStore, product: str, base: Base) -
             f"and would lose that.\n{listed}\nClone {target.folder.name} again, run there, and "
             "promote that."
         )
+
+
+def _models_unknown_to_clone(con: duckdb.DuckDBPyConnection, product: str) -> list[str]:
+    """Versions and decisions of the origin that the clone does not have.
+
+    A training that lost writes no table and makes no release, and still takes a number. Both are
+    only added to, so what the clone lacks was added since. Their snapshots do not tell: a version
+    has the one that it learned from, which may be older than the clone.
+    """
+    lines: list[str] = []
+    for table, said in (
+        ("models", "version {1} of {0} was trained"),
+        ("champions", "version {1} of {0} was decided on"),
+    ):
+        names = [name for name in columns_of(con, f"lake.ops.{table}") if name != "snapshot_id"]
+        listed = ", ".join(identifier(name) for name in names)
+        rows = con.execute(
+            f"SELECT DISTINCT model, version FROM ("
+            f"SELECT {listed} FROM lake.ops.{table} WHERE product = $product "
+            f"EXCEPT ALL SELECT {listed} FROM {STAGED}.ops.{table} WHERE product = $product) "
+            "ORDER BY ALL",
+            {"product": product},
+        ).fetchall()
+        lines += [said.format(*row) for row in rows]
+    return lines
 
 
 def _base_now(source: Lake, target: Lake, store: FileStore, product: str, base: Base) -> Base:
@@ -281,7 +310,11 @@ def _take_table(
 def _take_records(
     con: duckdb.DuckDBPyConnection, product: str, own_snapshot: int, snapshot_id: int
 ) -> None:
-    """Append the clone's arrivals, models, champions and files that the origin does not have."""
+    """Append the clone's arrivals, models, champions and files that the origin does not have.
+
+    Raises:
+        LakeError: If a number of a model would then be that of two versions.
+    """
     con.execute(
         f"""
         INSERT INTO lake.ops.files BY NAME
@@ -301,6 +334,18 @@ def _take_records(
             f"SELECT {listed} FROM {STAGED}.ops.{table} WHERE product = {literal(product)} "
             f"EXCEPT ALL SELECT {listed} FROM lake.ops.{table} "
             f"WHERE product = {literal(product)})"
+        )
+    twice = con.execute(
+        "SELECT model, version FROM lake.ops.models WHERE product = ? "
+        "GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL",
+        [product],
+    ).fetchall()
+    if twice:
+        listed = ", ".join(f"version {version} of {model}" for model, version in twice)
+        raise LakeError(
+            f"Promoting {product}: {listed} would stand twice, because the origin and the clone "
+            "trained different models of one number. Nothing was changed; clone the origin again, "
+            "train there, and promote that."
         )
 
 

@@ -24,6 +24,7 @@ from analytics_platform.lake import (
     WriteRecord,
     records,
 )
+from analytics_platform.modeling import champions
 from analytics_platform.release import (
     GateRefusedError,
     OnHoldError,
@@ -235,6 +236,30 @@ def _decided(lake: Lake, store: FileStore) -> None:
         publish(lake, store, "p", REQUIRED, "run")
 
 
+def _version(lake: Lake, store: FileStore, number: int, note: str) -> None:
+    """A training that learned from the state which was cloned, and was recorded afterwards."""
+    artifact = store.put(note.encode(), "delay")
+    with lake.transaction("train") as transaction:
+        version = {"product": "p", "model": "delay", "version": number, "note": note,
+                   "artifact_sha256": artifact.sha256, "artifact_name": artifact.name,
+                   "trained_on": "2012", "metrics": "{}", "snapshot_id": 1,
+                   "created_at": records.now()}  # fmt: skip
+        records.insert(transaction.connection, "models", [version])
+
+
+def _decision(lake: Lake, number: int, kind: champions.DecisionKind) -> None:
+    with lake.transaction("decide") as transaction:
+        champions.decide(transaction, "p", "delay", number, kind, "for a test", "run")
+
+
+def _trained(lake: Lake, store: FileStore) -> None:
+    _version(lake, store, 1, "lost in the origin")
+
+
+def _decided_on_a_model(lake: Lake, store: FileStore) -> None:
+    _decision(lake, 1, "refused")
+
+
 def _new_table(lake: Lake, store: FileStore) -> None:
     by_hand(lake, "CREATE TABLE lake.p.u AS SELECT 1 AS n")
 
@@ -246,8 +271,10 @@ def _new_table(lake: Lake, store: FileStore) -> None:
         (_by_hand, "  - table t changed at snapshot 4\n"),
         (_decided, "  - a release decision was made\n"),
         (_new_table, "  - table u changed at snapshot 4\n"),
+        (_trained, "  - version 1 of delay was trained\n"),
+        (_decided_on_a_model, "  - version 1 of delay was decided on\n"),
     ],
-    ids=["write", "by-hand", "decision", "new-table"],
+    ids=["write", "by-hand", "decision", "new-table", "training", "decision-on-a-model"],
 )
 def test_an_origin_that_moved_is_not_overwritten(
     lake: Lake,
@@ -265,6 +292,40 @@ def test_an_origin_that_moved_is_not_overwritten(
     assert named.replace("snapshot 4", "snapshot 5") in str(refused.value)
     assert "Clone local again" in str(refused.value)
     assert everything(lake) == stood
+
+
+def test_a_number_that_both_trained_is_not_taken_over(
+    lake: Lake, staging: Lake, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _version(lake, store, 1, "lost in the origin")
+    _decision(lake, 1, "refused")
+    _version(staging, store, 1, "won in the clone")
+    _decision(staging, 1, "promoted")
+    write(staging, frame(FIRST, 5), FIRST, asset="raw_x")
+    with pytest.raises(OriginMovedError, match="version 1 of delay was trained"):
+        go(staging, lake, store)
+    # Nor if that were not noticed beforehand.
+    module = sys.modules["analytics_platform.environments.promote"]
+    monkeypatch.setattr(module, "_require_unmoved", lambda *_: None)
+    stood = everything(lake)
+    with pytest.raises(LakeError, match="version 1 of delay would stand twice"):
+        go(staging, lake, store)
+    assert everything(lake) == stood
+    with lake.reader() as con:
+        assert champions.champion_number(con, "p", "delay") is None
+
+
+def test_the_clones_trainings_are_taken_over_once(
+    lake: Lake, staging: Lake, store: FileStore
+) -> None:
+    for number, value in ((1, 5), (2, 6)):
+        _version(staging, store, number, "won in the clone")
+        _decision(staging, number, "promoted")
+        write(staging, frame(FIRST, value), FIRST, asset="raw_x")
+        go(staging, lake, store)
+    with lake.reader() as con:
+        assert champions.champion_number(con, "p", "delay") == 2
+        assert len(champions.decisions(con, "p", "delay")) == 2
 
 
 def test_another_product_may_move(lake: Lake, staging: Lake, store: FileStore) -> None:
