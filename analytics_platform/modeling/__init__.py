@@ -4,8 +4,14 @@ Belongs here: the trainer's interface, evaluation, gates, the record of versions
 not belong here: how a product learns (its `trainer.py`) and which columns it learns from.
 """
 
-from analytics_platform.modeling.champions import champion
-from analytics_platform.modeling.registry import ModelVersion
+import os
+
+# OpenMP's threads would spin while they wait for each other, and read this when they are loaded. On
+# a machine that is busy besides, a training of two threads took eight times as long that way.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from analytics_platform.modeling.champions import champion  # noqa: E402
+from analytics_platform.modeling.registry import ModelVersion  # noqa: E402
 
 __all__ = ["ModelVersion", "challenger_of", "champion"]
 
