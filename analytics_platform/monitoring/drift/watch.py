@@ -36,7 +36,12 @@ from analytics_platform.monitoring.drift.thresholds import (
     false_discovery_rates,
     null_of,
 )
-from analytics_platform.monitoring.drift.windows import NullWindows, Window, null_windows
+from analytics_platform.monitoring.drift.windows import (
+    NullWindows,
+    Window,
+    null_windows,
+    of_its_weekday,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +55,7 @@ class WindowDrift:
     """What was found of one window.
 
     Attributes:
-        window: The window and its reference.
+        window: The window and its reference, as they were compared.
         kinds: The kind of each column.
         scores: One row per test; columns of `SCORES_SCHEMA`, never null or NaN. A threshold is
             infinite where the reference is too short for any score to be drift.
@@ -119,11 +124,12 @@ def score_windows(
 
     Nulls, NaN and infinite values are left out of a column's score and counted in its null share.
     Where there are nulls in the window or the reference, the difference of the null shares is a
-    test of its own; it is the only one of a column with no value on one side.
+    test of its own; it is the only one of a column with no value on one side. A window of one day
+    is compared with the days of its weekday in the reference; what is found says so.
 
     Args:
         rows: The rows of all windows and references.
-        windows: What to judge, as positions among `rows.units`.
+        windows: What to judge, as positions among `rows.units`; none is no error.
         columns: The columns to compare. A date or time is refused: it drifts by itself.
         ordinals: The day of each unit as a number, where units are days.
         calibration: How sure to be.
@@ -143,6 +149,10 @@ def score_windows(
             f"Setting thresholds for drift: expected columns among {list(kinds)}, found {unknown}."
         )
     rows.require(kinds)
+    if not windows:
+        # There may be no row at all.
+        return []
+    windows = [of_its_weekday(window, ordinals) for window in windows]
     # A column may be tested twice, and the smallest p-value is held to the budget over the tests.
     draws = max(calibration.draws, math.ceil(2 * len(kinds) / calibration.false_alarm_budget))
     nulls = [

@@ -6,9 +6,11 @@ reference. Does not belong here: scores of them.
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -94,6 +96,29 @@ def window_between(
     )
 
 
+def of_its_weekday(window: Window, ordinals: NDArray[np.int64] | None) -> Window:
+    """A window of one day against the days of its weekday only; any other as it is.
+
+    A week holds every weekday, and so does whatever it is compared with. A Sunday compared with
+    days of all kinds would drift each week.
+
+    Args:
+        window: The window.
+        ordinals: The day of each unit as a number; None where units are no days.
+    """
+    if ordinals is None or window.current.size != 1:
+        return window
+    weekday = int(ordinals[window.current[0]] - 1) % 7
+    is_alike = (ordinals[window.reference] - 1) % 7 == weekday
+    if is_alike.all():
+        return window
+    return replace(
+        window,
+        reference=window.reference[is_alike],
+        reference_name=f"{window.reference_name}, {calendar.day_name[weekday]}s",
+    )
+
+
 @dataclass(frozen=True)
 class NullWindows:
     """Windows without drift, against which a window is judged.
@@ -124,8 +149,8 @@ def null_windows(
     together, could have been the window. A rank among such draws is an exact p-value (Lehmann and
     Romano, Testing Statistical Hypotheses, 2005, section 15.2).
 
-    Where a window's days go together, or it has one, they are all runs of as many following days
-    in the reference, with `independent` of them side by side.
+    Where a window's days go together, they are all runs of as many following days in the reference,
+    with `independent` of them side by side; for a window of one day, all days of its weekday.
 
     Args:
         window: The window.
@@ -137,6 +162,7 @@ def null_windows(
     Raises:
         DriftError: If a side has no unit.
     """
+    window = of_its_weekday(window, ordinals)
     for name, units in (("window", window.current), ("reference", window.reference)):
         if units.size == 0:
             of = window.name if name == "window" else window.reference_name
@@ -145,21 +171,89 @@ def null_windows(
                 "Check that its data has arrived, or skip the window."
             )
     sizes = (window.current.size, window.reference.size)
-    if blocks == "day" and window.current.size > 1:
+    if _is_drawn(window, blocks):
         pool = np.sort(np.concatenate([window.reference, window.current]))
         drawn = _drawn(window.current, pool, ordinals, draws, np.random.default_rng(seed))
         return NullWindows(pool, np.vstack([drawn, window.current]), None, *sizes)
+    runs, independent = _runs(window, ordinals)
+    return NullWindows(window.reference, runs, float(independent), *sizes)
+
+
+def not_judged_because(
+    window: Window, ordinals: NDArray[np.int64] | None, blocks: Blocks, budget: float
+) -> str | None:
+    """Why a window cannot be judged; None where it can.
+
+    It cannot where nothing that its rows could hold would be drift.
+
+    Args:
+        window: The window.
+        ordinals: The day of each unit as a number; None where units are no days.
+        blocks: What goes together.
+        budget: The false-alarm budget.
+    """
+    window = of_its_weekday(window, ordinals)
+    length = window.current.size
+    if not length:
+        return "it has no rows"
+    holds = f"its reference {window.reference_name} holds"
+    if _is_drawn(window, blocks):
+        units = "days" if ordinals is not None else "parts"
+        if window.reference.size < 2 * length:
+            return (
+                f"{holds} {window.reference.size} {units}, and {2 * length} are needed to say how "
+                "windows vary"
+            )
+        ways = _ways(window, ordinals)
+        if ways * budget < 1:
+            return (
+                f"{holds} so few days of its weekdays that only {ways} windows can be drawn from "
+                f"both, and {math.ceil(1 / budget)} are needed for a budget of {budget:g}"
+            )
+        return None
+    _, independent = _runs(window, ordinals)
+    if independent >= LEAST_BLOCKS:
+        return None
+    if ordinals is None:
+        parts = "windows"
+    elif length == 1:
+        parts = "days of its weekday"
+    else:
+        parts = f"windows of {length} days in a row without one that has no rows"
+    return f"{holds} {independent} {parts}, and {LEAST_BLOCKS} are needed to say how windows vary"
+
+
+def _is_drawn(window: Window, blocks: Blocks) -> bool:
+    """Whether null windows are drawn from both sides, rather than all that the reference holds."""
+    return blocks == "day" and window.current.size > 1
+
+
+def _runs(window: Window, ordinals: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], int]:
+    """All windows of the reference as long as this one, and how many lie side by side.
+
+    Days of a run follow one another; a day without rows ends it.
+    """
     # Units that are no days follow one another.
     places = window.reference if ordinals is None else ordinals[window.reference]
     length = window.current.size
-    # A window that has days without rows is as long as it would be with them.
     starts = np.flatnonzero(
         places[length - 1 :] - places[: max(places.size - length + 1, 0)] == length - 1
     )
     runs = window.reference[starts[:, None] + np.arange(length)]
     gaps = np.flatnonzero(np.diff(places) != 1) + 1
-    independent = sum(part.size // length for part in np.split(places, gaps))
-    return NullWindows(window.reference, runs, float(independent), *sizes)
+    return runs, sum(part.size // length for part in np.split(places, gaps))
+
+
+def _strata(pool: Units, ordinals: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """The weekday of each unit of a pool."""
+    return np.zeros(pool.size, np.int64) if ordinals is None else ordinals[pool] % 7
+
+
+def _ways(window: Window, ordinals: NDArray[np.int64] | None) -> int:
+    """How many different windows `_drawn` can draw."""
+    wanted = np.bincount(_strata(window.current, ordinals), minlength=7).tolist()
+    others = np.bincount(_strata(window.reference, ordinals), minlength=7).tolist()
+    return math.prod(math.comb(among + own, own) for own, among in zip(wanted, others, strict=True))
 
 
 def _drawn(
@@ -170,7 +264,7 @@ def _drawn(
     generator: np.random.Generator,
 ) -> NDArray[np.int64]:
     """Windows of as many units of each weekday as the current one has."""
-    weekday = np.zeros(pool.size, int) if ordinals is None else ordinals[pool] % 7
+    weekday = _strata(pool, ordinals)
     is_current = np.isin(pool, current)
     found = []
     for day in np.unique(weekday[is_current]):

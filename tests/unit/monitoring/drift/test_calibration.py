@@ -6,6 +6,7 @@ the flights of 2013 day by day.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import sys
 import zipfile
@@ -18,6 +19,7 @@ from scipy import stats
 
 from analytics_platform.monitoring.drift import (
     UNIT,
+    Blocks,
     Calibration,
     DriftColumns,
     LeastEffects,
@@ -34,9 +36,15 @@ from analytics_platform.monitoring.drift.thresholds import (
     false_discovery_rates,
     null_of,
 )
-from analytics_platform.monitoring.drift.windows import NullWindows, null_windows
+from analytics_platform.monitoring.drift.windows import (
+    NullWindows,
+    not_judged_because,
+    null_windows,
+    of_its_weekday,
+)
 from benchmarks.drift_power import judged, power, simulate
 
+MONDAY = dt.date(2013, 5, 13).toordinal()
 NO_LEAST = LeastEffects(0.0, 0.0, 0.0)
 SURE = 0.99
 
@@ -242,6 +250,92 @@ def test_runs_do_not_cross_a_gap():
     # 100 to 103, 108 and 109, 111 to 124: one run, none, three.
     assert found.independent == 4
     assert len(found.windows) == 1 + 11
+
+
+@pytest.mark.parametrize("blocks", ["day", "window"])
+def test_a_window_of_one_day_is_compared_with_days_of_its_weekday(blocks):
+    # Eight weeks, and then a Sunday.
+    days = MONDAY + np.arange(63)
+    window = Window("now", np.array([62]), np.arange(56), "before")
+    found = null_windows(window, days, blocks, 300, seed=1)
+    assert found.pool.tolist() == [6, 13, 20, 27, 34, 41, 48, 55]
+    assert found.windows.tolist() == [[day] for day in found.pool]
+    assert (found.independent, found.window_units, found.reference_units) == (8, 1, 8)
+    compared = of_its_weekday(window, days)
+    assert compared.reference_name == "before, Sundays"
+    assert of_its_weekday(compared, days) is compared
+    # A week holds all weekdays, and units that are no days have none.
+    week = Window("now", np.arange(56, 63), np.arange(56), "before")
+    assert of_its_weekday(week, days) is week
+    assert of_its_weekday(window, None) is window
+
+
+@pytest.mark.parametrize("blocks", ["day", "window"])
+def test_days_with_a_weekly_pattern_alarm_no_more_often_than_the_budget_says(blocks):
+    # Sundays lie two standard deviations above other days; 420 days, each against the 56 before.
+    # Compared with days of all kinds, most Sundays alarm.
+    generator = np.random.default_rng(21)
+    days, rows = 56 + 420, 40
+    ordinals = MONDAY + np.arange(days)
+    units = np.repeat(np.arange(days), rows)
+    mean = 0.1 * generator.normal(size=days) + 2 * (ordinals % 7 == 0)
+    # The last day, a Sunday, is as late as no Sunday was.
+    assert ordinals[-1] % 7 == 0
+    mean[-1] += 2
+    frame = pl.DataFrame(
+        {
+            "delay": generator.normal(mean[units], 1.0),
+            UNIT: pl.Series(units, dtype=pl.Int32),
+        }
+    )
+    windows = [
+        Window(f"day {day}", np.array([day]), np.arange(day - 56, day), "before")
+        for day in range(56, days)
+    ]
+    with duckdb.connect() as con:
+        con.register("drawn", frame.to_arrow())
+        found = score_windows(
+            Rows(con, "SELECT * FROM drawn", range(days), "drawn"),
+            windows,
+            DriftColumns(["delay"]),
+            ordinals=ordinals,
+            calibration=Calibration(0.02, blocks),
+            effects=NO_LEAST,
+        )
+    assert alarms(found[:-1]) <= interval(419, 0.02)[1]
+    assert alarms(found[6:-1:7]) <= interval(59, 0.02)[1]
+    assert found[-1].drifted == ["delay"]
+
+
+def test_a_window_is_not_judged_where_nothing_could_be_drift():
+    days = MONDAY + np.arange(63)
+
+    def why(current, reference, blocks: Blocks, ordinals=days) -> str | None:
+        window = Window("now", np.array(current, int), np.array(reference, int), "before")
+        return not_judged_because(window, ordinals, blocks, 0.02)
+
+    week, before = np.arange(56, 63), np.arange(56)
+    assert why([], before, "day") == "it has no rows"
+    # Without Thursdays there are six days in a row, and never seven.
+    no_thursdays = before[before % 7 != 3]
+    assert why(week, before, "window") is None
+    assert "holds 0 windows of 7 days in a row" in str(why(week, no_thursdays, "window"))
+    assert why(week, no_thursdays, "day") is None
+    assert why(week, before[21:], "window") is None
+    assert "holds 4 windows of 7 days" in str(why(week, before[22:], "window"))
+    assert why(week, before[42:], "day") is None
+    assert "holds 13 days, and 14 are needed" in str(why(week, before[43:], "day"))
+    # A Saturday and a Sunday beside eight of each give 9 * 9 windows, beside five 6 * 6.
+    weekend, weekends = week[5:], before[before % 7 > 4]
+    assert why(weekend, weekends, "day") is None
+    assert "only 36 windows can be drawn from both, and 50 are needed" in str(
+        why(weekend, weekends[-10:], "day")
+    )
+    assert why(week[6:], before[21:], "day") is None
+    assert "before, Sundays holds 4 days" in str(why(week[6:], before[28:], "day"))
+    # Units that are no days have no weekday.
+    assert why([9], range(5), "day", None) is None
+    assert "holds 4 windows, and 5 are needed" in str(why([9], range(4), "day", None))
 
 
 @pytest.mark.parametrize("blocks", ["day", "window"])
