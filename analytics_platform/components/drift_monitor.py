@@ -7,12 +7,14 @@ the lake, and telling Dagster. Does not belong here: measures, thresholds and th
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, Literal
 
 import dagster as dg
 import duckdb
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analytics_platform.components.product_spec import (
     NEEDS_DAYS,
@@ -36,6 +38,7 @@ from analytics_platform.monitoring.drift import (
     Calibration,
     CauseFinder,
     DriftColumns,
+    DriftError,
     LeastEffects,
     Length,
     PredictionChange,
@@ -48,7 +51,7 @@ from analytics_platform.monitoring.drift import (
     score_windows,
     window_between,
 )
-from analytics_platform.monitoring.drift.windows import LEAST_BLOCKS
+from analytics_platform.monitoring.drift.windows import not_judged_because
 from analytics_platform.settings import get_settings
 
 START, END, NUMBER = "window_start", "window_end", "window_number"
@@ -123,9 +126,10 @@ class DriftMonitor(dg.Component, dg.Model, dg.Resolvable):
         name: The asset and table of scores; begins with `drift_`.
         description: What is watched and why.
         table: The daily table.
-        time_column: Its date column.
+        time_column: Its date column; rows without a date are left out.
         where: A condition in SQL on its columns; rows for which it does not hold are left out.
-        window: `day`, `week` (Monday to Sunday), `month`, or `rows`.
+        window: `day`, `week` (Monday to Sunday), `month`, or `rows`. A day is compared with the
+            days of its weekday in the reference.
         window_rows: Rows of a window of `rows`.
         row_order: The columns that, after the date, put the rows of a window of `rows` in order.
         reference: What a window is compared with.
@@ -168,11 +172,53 @@ class DriftMonitor(dg.Component, dg.Model, dg.Resolvable):
 
 
 def _require_sound(declared: DriftMonitor) -> None:
-    """Refuse a declaration that contradicts itself.
+    """Refuse a declaration that contradicts itself, or by which nothing would ever be judged.
 
     Raises:
         ValueError: If it does.
     """
+    declaring = f"Declaring the drift monitor {declared.name}"
+    if not declared.name.startswith("drift_"):
+        raise ValueError(
+            f"{declaring}: expected a name that begins with drift_, by which its table is found."
+        )
+    if (declared.window == "rows") != (declared.window_rows is not None):
+        raise ValueError(
+            f"{declaring}: expected window_rows with a window of rows and with no other, found "
+            f"{declared.window} and {declared.window_rows}."
+        )
+    if declared.window_rows is not None and declared.window_rows < 1:
+        raise ValueError(
+            f"{declaring}: expected window_rows of at least 1, found {declared.window_rows}."
+        )
+    try:
+        kinds = _columns(declared).kinds
+        _calibration(declared)
+    except DriftError as error:
+        # Their own checks say what was expected and found.
+        raise ValueError(f"{declaring}: {error}") from error
+    least = declared.least_effects
+    of_columns = least.columns or {}
+    unknown = sorted(set(of_columns) - set(kinds))
+    if unknown:
+        raise ValueError(
+            f"{declaring}: expected least_effects.columns among {list(kinds)}, found {unknown}."
+        )
+    effects = {
+        "numeric": least.numeric,
+        "categorical": least.categorical,
+        "null_share": least.null_share,
+        **{f"columns.{name}": score for name, score in of_columns.items()},
+    }
+    for name, score in effects.items():
+        if not score >= 0:
+            raise ValueError(
+                f"{declaring}: expected least_effects.{name} of at least 0, found {score}."
+            )
+    _require_reference(declared, declaring)
+
+
+def _require_reference(declared: DriftMonitor, declaring: str) -> None:
     reference = declared.reference
     given = [
         reference.first is not None and reference.last is not None,
@@ -181,22 +227,67 @@ def _require_sound(declared: DriftMonitor) -> None:
     ]
     if sum(given) != 1 or (reference.first is None) != (reference.last is None):
         raise ValueError(
-            f"Declaring the drift monitor {declared.name}: expected one reference (first and last, "
-            f"trailing_days, or training_set_of), found {reference}."
+            f"{declaring}: expected one reference (first and last, trailing_days, or "
+            f"training_set_of), found {reference}."
         )
-    if (declared.window == "rows") != (declared.window_rows is not None):
+    needed = _days_needed(declared)
+    enough = (
+        f"at least {needed} days, which a window of {declared.window} and blocks: "
+        f"{declared.blocks} need to be judged"
+    )
+    if reference.trailing_days is not None and reference.trailing_days < needed:
         raise ValueError(
-            f"Declaring the drift monitor {declared.name}: expected window_rows with a window of "
-            f"rows and with no other, found {declared.window} and {declared.window_rows}."
+            f"{declaring}: expected reference.trailing_days of {enough}, found "
+            f"{reference.trailing_days}."
         )
-    if not declared.name.startswith("drift_"):
+    if reference.first is None or reference.last is None:
+        return
+    first = _day_of("first", reference.first, declaring)
+    last = _day_of("last", reference.last, declaring)
+    if first > last:
         raise ValueError(
-            f"Declaring the drift monitor {declared.name}: expected a name that begins with "
-            "drift_, by which its table is found."
+            f"{declaring}: expected reference.first on or before reference.last, found {first} "
+            f"and {last}."
         )
-    # Their own checks name what is wrong with them.
-    _ = _columns(declared).kinds
-    _calibration(declared)
+    days = (last - first).days + 1
+    if days < needed:
+        raise ValueError(
+            f"{declaring}: expected reference.first to reference.last to be {enough}, found "
+            f"{days} ({first} to {last})."
+        )
+
+
+def _day_of(field: str, given: str, declaring: str) -> dt.date:
+    try:
+        day = dt.date.fromisoformat(given)
+    except ValueError as error:
+        raise ValueError(
+            f"{declaring}: expected a day of the calendar as YYYY-MM-DD in reference.{field}, "
+            f"found {given!r} ({error})."
+        ) from error
+    if str(day) != given:
+        # Python also reads weeks (2013-W01-1) and days without hyphens.
+        raise ValueError(
+            f"{declaring}: expected a day as YYYY-MM-DD in reference.{field}, found {given!r}; "
+            f"write {day}."
+        )
+    return day
+
+
+def _days_needed(declared: DriftMonitor) -> int:
+    """The days that a reference without gaps needs for the longest window to be judged."""
+    if declared.window == "rows":
+        # How many windows a day holds is known at run time.
+        return 1
+    length = {"day": 1, "week": 7, "month": 31}[declared.window]
+
+    def is_enough(days: int) -> bool:
+        ordinals = np.arange(days + length)
+        window = Window("", ordinals[days:], ordinals[:days], "")
+        budget = declared.false_alarm_budget
+        return not_judged_because(window, ordinals, declared.blocks, budget) is None
+
+    return next(days for days in count(1) if is_enough(days))
 
 
 def _columns(declared: DriftMonitor) -> DriftColumns:
@@ -207,12 +298,15 @@ def _calibration(declared: DriftMonitor) -> Calibration:
     return Calibration(declared.false_alarm_budget, declared.blocks)
 
 
-def _in_words(reference: DriftReference) -> str:
+def _in_words(declared: DriftMonitor) -> str:
+    reference = declared.reference
     if reference.training_set_of is not None:
-        return f"the days that {reference.training_set_of} learned from"
-    if reference.trailing_days is not None:
-        return f"the {reference.trailing_days} days before it"
-    return f"{reference.first} to {reference.last}"
+        words = f"the days that {reference.training_set_of} learned from"
+    elif reference.trailing_days is not None:
+        words = f"the {reference.trailing_days} days before it"
+    else:
+        words = f"{reference.first} to {reference.last}"
+    return f"{words} (those of its weekday)" if declared.window == "day" else words
 
 
 def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefinition:
@@ -229,7 +323,7 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
     spec = product.asset_spec(
         declared.name,
         description=f"{declared.description}\n\nEach {length} of `{declared.table}` against "
-        f"{_in_words(reference)}: scores and p-values of every column in this table, and a report "
+        f"{_in_words(declared)}: scores and p-values of every column in this table, and a report "
         "as a file, linked from the materialisation. Of windows without drift at most "
         f"{declared.false_alarm_budget:.2%} name a column.",
         kinds={"evidently", "ducklake"},
@@ -245,7 +339,7 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
         blocking=declared.action == "block",
         description=f"{'Protects from' if declared.action == 'block' else 'Warns before'} data "
         f"that is no longer what it was: in the newest {length} no column has drifted from "
-        f"{_in_words(reference)}.",
+        f"{_in_words(declared)}.",
     )
 
     @frame_asset(spec, [stays])
@@ -254,14 +348,25 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
         first, last = _reference_days(lake.lake, product, reference)
         with lake.lake.reader() as con:
             table = _Table(con, product, declared)
+            if table.undated:
+                context.log.warning(
+                    f"{declared.name}: {table.undated:,} rows of {table.rows.name} are left out, "
+                    f"because their {declared.time_column} holds no date"
+                )
             if declared.window == "rows":
                 windows = table.windows_of_rows(first, last)
+                if not windows:
+                    context.log.info(
+                        f"{declared.name}: nothing is judged, because none of the windows of "
+                        f"{declared.window_rows:,} rows is full yet: {table.rows.name} has "
+                        f"{table.dated:,} rows to look at"
+                    )
             else:
                 keys = run_partitions(context, spec.partitions_def)
                 windows = table.windows_of_days(keys, first, last)
-            judged, skipped = _judgeable(windows, declared)
-            for key, why in skipped.items():
-                context.log.info(f"{declared.name} of {key} is not judged: {why}")
+            judged, skipped = _judgeable(windows, table.ordinals, declared)
+            for window, why in skipped:
+                context.log.info(f"{declared.name} of {window.name} is not judged: {why}")
             found = score_windows(
                 table.rows,
                 [window for _, window in judged],
@@ -275,7 +380,9 @@ def _build_asset(declared: DriftMonitor, product: ProductSpec) -> dg.AssetsDefin
             explainer = _Explainer(con, store, product, declared)
             frames: list[pl.DataFrame] = []
             reports: list[FileRecord] = []
-            for position, ((key, window), result) in enumerate(zip(judged, found, strict=True)):
+            for position, ((key, _), result) in enumerate(zip(judged, found, strict=True)):
+                # The window as it was compared, which may leave days of its reference out.
+                window = result.window
                 start, end = table.span(window.current)
                 sha256 = name = None
                 metadata: dict[str, Any] = _in_numbers(result)
@@ -368,6 +475,13 @@ class _Table:
         source = f"SELECT * FROM {table_name(product.name, declared.table)}"
         if declared.where:
             source += f" WHERE ({declared.where})"
+        # A row without a date, or of an infinite one, is of no window.
+        self.dated, self.undated = con.execute(
+            f"SELECT count(*) FILTER (is_dated), count(*) FILTER (NOT is_dated) "
+            f"FROM (SELECT coalesce(isfinite({day}), false) AS is_dated FROM ({source}))"
+        ).fetchall()[0]
+        if self.undated:
+            source = f"SELECT * FROM ({source}) WHERE isfinite({day})"
         if declared.window == "rows":
             order = ", ".join(identifier(name) for name in declared.row_order)
             by = identifier(declared.time_column) + (f", {order}" if order else "")
@@ -437,24 +551,19 @@ class _Table:
 
 
 def _judgeable(
-    windows: Sequence[tuple[str, Window]], declared: DriftMonitor
-) -> tuple[list[tuple[str, Window]], dict[str, str]]:
+    windows: Sequence[tuple[str, Window]],
+    ordinals: NDArray[np.int64] | None,
+    declared: DriftMonitor,
+) -> tuple[list[tuple[str, Window]], list[tuple[Window, str]]]:
     """The windows that can be judged, and why the others cannot."""
     judged = []
-    skipped: dict[str, str] = {}
+    skipped = []
     for key, window in windows:
-        # A window of one unit, or whose days go together, is compared with whole windows.
-        is_whole = declared.blocks == "window" or window.current.size == 1
-        needed = (LEAST_BLOCKS if is_whole else 2) * window.current.size
-        if not window.current.size:
-            skipped[key or window.name] = "it has no rows"
-        elif window.reference.size < needed:
-            skipped[key or window.name] = (
-                f"its reference {window.reference_name} has {window.reference.size} days or parts, "
-                f"and {needed} are needed to say how windows vary"
-            )
-        else:
+        why = not_judged_because(window, ordinals, declared.blocks, declared.false_alarm_budget)
+        if why is None:
             judged.append((key, window))
+        else:
+            skipped.append((window, why))
     return judged, skipped
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -167,18 +168,112 @@ def test_a_large_least_effect_keeps_it_quiet(delays: Lake):
     assert check_of(run(declared, "2013-03-25")).passed is True
 
 
-@pytest.mark.parametrize(
-    ("given", "partition"),
-    [
-        # Nothing lies before the first week; no row of the second is left.
-        ({"window": "week", "reference": DriftReference(trailing_days=42)}, "2013-01-07"),
-        ({"window": "week", "where": "day < DATE '2013-03-01'"}, "2013-03-25"),
-    ],
-)
-def test_a_window_that_cannot_be_judged_has_no_rows_and_no_verdict(delays, given, partition):
+NOT_JUDGED = {
+    "nothing lies before the first week": (
+        {"reference": DriftReference(trailing_days=42)},
+        "2013-01-07",
+        r"drift_delays of 2013-01-07 to 2013-01-13 is not judged: its reference 2012-11-26 to "
+        r"2013-01-06 holds 0 days, and 14 are needed",
+    ),
+    "no row of the week is left": (
+        {"where": "day < DATE '2013-03-01'"},
+        "2013-03-25",
+        r"drift_delays of 2013-03-25 to 2013-03-31 is not judged: it has no rows",
+    ),
+    "no row at all is left": (
+        {"where": "NOT known"},
+        "2013-03-25",
+        r"drift_delays of 2013-03-25 to 2013-03-31 is not judged: it has no rows",
+    ),
+    "a day of every week is missing": (
+        {"blocks": "window", "where": "dayofweek(day) <> 3 OR day >= DATE '2013-03-25'"},
+        "2013-03-25",
+        r"of 2013-03-25 to 2013-03-31 is not judged: its reference 2013-01-07 to 2013-03-17 holds "
+        r"0 windows of 7 days in a row without one that has no rows, and 5 are needed",
+    ),
+    "a day has too few days of its weekday": (
+        {"window": "day", "where": "day < DATE '2013-02-01' OR day >= DATE '2013-03-25'"},
+        "2013-03-30",
+        r"of 2013-03-30 is not judged: its reference 2013-01-07 to 2013-03-17, Saturdays holds 3 "
+        r"days of its weekday, and 5 are needed",
+    ),
+    "a part of a week has too few days of its weekdays": (
+        {"where": "dayofweek(day) IN (0, 6) AND day >= DATE '2013-03-04' OR dayofweek(day) = 1"
+         " AND day < DATE '2013-03-25'"},
+        "2013-03-25",
+        r"of 2013-03-25 to 2013-03-31 is not judged: its reference 2013-01-07 to 2013-03-17 holds "
+        r"so few days of its weekdays that only 9 windows can be drawn from both, and 100 are "
+        r"needed for a budget of 0.01",
+    ),
+    "no window of rows is full": (
+        {"window": "rows", "window_rows": 100_000, "row_order": ["number"]},
+        None,
+        r"drift_delays: nothing is judged, because none of the windows of 100,000 rows is full "
+        r"yet: p.delays has 5,040 rows",
+    ),
+    "no row for a window of rows": (
+        {"window": "rows", "window_rows": 420, "row_order": ["number"], "where": "NOT known"},
+        None,
+        r"drift_delays: nothing is judged, .* p.delays has 0 rows",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "partition", "why"), NOT_JUDGED.values(), ids=NOT_JUDGED)
+def test_a_window_that_cannot_be_judged_has_no_rows_and_the_log_says_why(
+    delays, capfd, given, partition, why
+):
     result = run(monitor(**given), partition)
-    assert check_of(result).passed is True
+
+    evaluation = check_of(result)
+    assert evaluation.passed is True
+    assert evaluation.metadata["windows_judged"].value == 0
+    assert evaluation.metadata["window"].value == "none could be judged yet"
     assert delays.query("SELECT count(*) FROM lake.p.drift_delays").item() == 0
+    assert re.search(why, capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(("given", "partition"), [WINDOWS["weeks by day"], WINDOWS["rows"]])
+def test_rows_without_a_date_are_left_out_and_the_log_says_how_many(
+    delays: Lake, capfd, given, partition
+):
+    run(monitor(**given), partition)
+    of_window = (
+        'SELECT * EXCLUDE (report_sha256) FROM lake.p.drift_delays ORDER BY 1, 3, "column", method'
+    )
+    expected = delays.query(of_window)
+    assert "are left out" not in capfd.readouterr().err
+    with delays.transaction("rows without a date") as transaction:
+        transaction.connection.execute(
+            "INSERT INTO lake.p.delays VALUES (NULL, -1, 1e6, 'Z', true), "
+            "(NULL, -2, 1e6, 'Z', true), ('infinity', -3, 1e6, 'Z', true)"
+        )
+
+    result = run(monitor(**given), partition)
+
+    assert result.success
+    assert delays.query(of_window).equals(expected)
+    said = capfd.readouterr().err
+    assert "3 rows of p.delays are left out, because their day holds no date" in said
+
+
+def test_a_day_is_compared_with_the_days_of_its_weekday(delays: Lake):
+    with delays.transaction("Sundays are always late") as transaction:
+        transaction.connection.execute(
+            "UPDATE lake.p.delays SET delay = delay + 60 WHERE dayofweek(day) = 0"
+        )
+    declared = monitor(window="day", reference=DriftReference(trailing_days=49))
+    run(declared, "2013-03-11", "2013-03-17")
+
+    found = delays.query(
+        "SELECT window_start, max(reference) AS reference, max(reference_rows) AS rows, "
+        "bool_or(is_drifted) AS drifted FROM lake.p.drift_delays GROUP BY ALL ORDER BY ALL"
+    )
+    assert found["drifted"].to_list() == [False] * 7
+    assert found["rows"].to_list() == [7 * 60] * 7
+    assert found["reference"][6] == "2013-01-27 to 2013-03-16, Sundays"
+    # The last Sunday is half an hour later than Sundays are.
+    assert check_of(run(declared, "2013-03-31")).metadata["drifted_columns"].value == "delay"
 
 
 def test_without_a_model_there_is_no_training_set(delays: Lake):
@@ -201,11 +296,83 @@ def test_without_a_model_there_is_no_training_set(delays: Lake):
         ({"name": "delays_moved"}, "a name that begins with drift_"),
         ({"numeric": [], "categorical": []}, "expected at least one, found none"),
         ({"false_alarm_budget": 0.0}, "expected a false-alarm budget"),
+        ({"window": "rows", "window_rows": 0}, "expected window_rows of at least 1, found 0"),
+        (
+            {"reference": DriftReference(trailing_days=0)},
+            "expected reference.trailing_days of at least 14 days, .*week.*day.*, found 0",
+        ),
+        (
+            {"reference": DriftReference(trailing_days=34), "blocks": "window"},
+            "expected reference.trailing_days of at least 35 days, .*week.*window.*, found 34",
+        ),
+        (
+            {"reference": DriftReference(trailing_days=28), "window": "day"},
+            "expected reference.trailing_days of at least 35 days, .*, found 28",
+        ),
+        (
+            {"reference": DriftReference(trailing_days=56), "window": "month"},
+            "expected reference.trailing_days of at least 62 days, .*, found 56",
+        ),
+        (
+            {
+                "reference": DriftReference(trailing_days=0),
+                "window": "rows",
+                "window_rows": 9,
+            },
+            "expected reference.trailing_days of at least 1 days, .*, found 0",
+        ),
+        (
+            {"reference": DriftReference(first="2013-03-17", last="2013-01-07")},
+            "expected reference.first on or before reference.last, found 2013-03-17 and 2013-01-07",
+        ),
+        (
+            {"reference": DriftReference(first="2013-01-07", last="2013-01-13")},
+            "expected reference.first to reference.last to be at least 14 days, .*, found 7 ",
+        ),
+        (
+            {"reference": DriftReference(first="2013-01-07", last="2013-02-30")},
+            "expected a day of the calendar as YYYY-MM-DD in reference.last, found '2013-02-30'",
+        ),
+        (
+            {"reference": DriftReference(first="20130107", last="2013-02-28")},
+            "in reference.first, found '20130107'; write 2013-01-07",
+        ),
+        (
+            {"least_effects": DriftEffects(columns={"dealy": 0.2})},
+            r"expected least_effects.columns among \['delay', 'carrier'\], found \['dealy'\]",
+        ),
+        (
+            {"least_effects": DriftEffects(numeric=-0.1)},
+            "expected least_effects.numeric of at least 0, found -0.1",
+        ),
+        (
+            {"least_effects": DriftEffects(columns={"delay": -1.0})},
+            "expected least_effects.columns.delay of at least 0, found -1.0",
+        ),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(given, message):
-    with pytest.raises(ValueError, match=message):
-        _require_sound(monitor(**given))
+    declared = monitor(**given)
+    with pytest.raises(
+        ValueError, match=f"Declaring the drift monitor {declared.name}: .*{message}"
+    ):
+        _require_sound(declared)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"reference": DriftReference(trailing_days=14)},
+        {"reference": DriftReference(trailing_days=35), "blocks": "window"},
+        {"reference": DriftReference(trailing_days=35), "window": "day"},
+        {"reference": DriftReference(trailing_days=62), "window": "month"},
+        {"reference": DriftReference(first="2013-01-07", last="2013-01-20")},
+        {"reference": DriftReference(training_set_of="model"), "window": "month"},
+        {"window": "rows", "window_rows": 1, "least_effects": DriftEffects(columns={"delay": 0})},
+    ],
+)
+def test_the_shortest_reference_that_can_judge_is_taken(given):
+    _require_sound(monitor(**given))
 
 
 def test_months_are_planned_when_they_are_whole() -> None:
