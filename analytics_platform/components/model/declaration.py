@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Literal
 
 import dagster as dg
+from pydantic import Field
 
 from analytics_platform.modeling import challenger_of
 
@@ -48,8 +50,9 @@ class GateSpec(dg.Model, dg.Resolvable):
     Attributes:
         metric: By which it must beat the champion: `log_loss`, `brier`, `roc_auc` or
             `average_precision`.
-        level: The level of the paired bootstrap over the hold-out's days, 0.5 to 1.
-        slices: Columns of the features by whose values the hold-out is cut into slices.
+        level: The level of the paired bootstrap over the hold-out's days, at least 0.5 and below 1.
+        slices: Columns of the features by whose values the hold-out is cut into slices; where some
+            are declared, one at least must be large enough to be judged.
         slice_rows: Fewest labelled rows of a slice that is judged.
         slice_worse: The most by which the metric of a slice may be worse than the champion's, or
             the baseline's where there is no champion.
@@ -58,14 +61,14 @@ class GateSpec(dg.Model, dg.Resolvable):
         artifact_bytes: The most that the artifact may weigh.
     """
 
-    metric: str = "log_loss"
-    level: float = 0.95
+    metric: Literal["log_loss", "brier", "roc_auc", "average_precision"] = "log_loss"
+    level: float = Field(default=0.95, ge=0.5, lt=1)
     slices: Sequence[str] = ()
-    slice_rows: int = 500
-    slice_worse: float = 0.02
-    calibration_error: float = 0.05
-    seconds_per_1000: float = 1.0
-    artifact_bytes: int = 50_000_000
+    slice_rows: int = Field(default=500, ge=1)
+    slice_worse: float = Field(default=0.02, ge=0, allow_inf_nan=False)
+    calibration_error: float = Field(default=0.05, gt=0, le=1)
+    seconds_per_1000: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    artifact_bytes: int = Field(default=50_000_000, ge=1)
 
 
 class CheckRef(dg.Model, dg.Resolvable):
