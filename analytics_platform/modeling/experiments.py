@@ -20,6 +20,25 @@ class ExperimentsError(RuntimeError):
     """A tracking server is set, and MLflow is not installed."""
 
 
+def require_installed() -> None:
+    """Show that MLflow can be imported where a tracking server is set; to ask before a training.
+
+    Raises:
+        ExperimentsError: If a tracking server is set and the extra is not installed.
+    """
+    if get_settings().mlflow_tracking_uri is None:
+        return
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    try:
+        import mlflow  # noqa: F401
+    except ImportError as error:
+        raise ExperimentsError(
+            "AP_MLFLOW_TRACKING_URI is set and MLflow is not installed: "
+            "pip install 'analytics-platform[mlflow]', or unset it."
+        ) from error
+
+
 def log_experiment(version: ModelVersion, say: Callable[[str], None]) -> bool:
     """Log a version as a run of the experiment `<product>/<model>`.
 
@@ -39,16 +58,10 @@ def log_experiment(version: ModelVersion, say: Callable[[str], None]) -> bool:
     uri = get_settings().mlflow_tracking_uri
     if uri is None:
         return False
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
-    try:
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-    except ImportError as error:
-        raise ExperimentsError(
-            "AP_MLFLOW_TRACKING_URI is set and MLflow is not installed: "
-            "pip install 'analytics-platform[mlflow]', or unset it."
-        ) from error
+    require_installed()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
     try:
         client = MlflowClient(tracking_uri=uri)
         name = f"{version.product}/{version.model}"

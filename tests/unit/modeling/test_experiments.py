@@ -1,11 +1,16 @@
 """A training in MLflow's own store, read back with its own client."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from analytics_platform.modeling.experiments import log_experiment
+from analytics_platform.modeling.experiments import (
+    ExperimentsError,
+    log_experiment,
+    require_installed,
+)
 from analytics_platform.settings import get_settings
 from tests.unit.modeling.test_registry import VERSION
 
@@ -51,6 +56,17 @@ def test_a_tracking_server_that_fails_is_told_and_fails_nothing(
     version = replace(VERSION, version=1, metrics=METRICS)
     assert not log_experiment(version, said.append)
     assert "m 1 is recorded in the lake, and was not logged to MLflow" in said[0]
+
+
+def test_a_missing_extra_is_told_before_a_training(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    require_installed()
+    monkeypatch.setenv("AP_MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    get_settings.cache_clear()
+    with pytest.raises(ExperimentsError, match=r"pip install 'analytics-platform\[mlflow\]'"):
+        require_installed()
 
 
 def test_nothing_is_imported_where_no_server_is_set(home: Path) -> None:
