@@ -10,8 +10,8 @@ import os
 # a machine that is busy besides, a training of two threads took eight times as long that way.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from analytics_platform.modeling.champions import champion  # noqa: E402
-from analytics_platform.modeling.registry import ModelVersion  # noqa: E402
+from analytics_platform.modeling.champions import champion
+from analytics_platform.modeling.registry import ModelVersion
 
 __all__ = ["ModelVersion", "challenger_of", "champion"]
 
