@@ -6,6 +6,7 @@ Belongs here: versions. Does not belong here: which of them is in force (`champi
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from analytics_platform.modeling.gates import GateResult
 
 class NoVersionError(LookupError):
     """There is no such version of the model; the message lists those there are."""
+
+
+class NumberTakenError(ValueError):
+    """A version is to be recorded under a number that another one has."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,11 @@ class ModelVersion:
     created_at: str = field(default="", compare=False)
 
     @property
+    def last_learned(self) -> dt.date:
+        """The last day of training."""
+        return dt.date.fromisoformat(self.trained_on.partition("/")[2])
+
+    @property
     def refused_by(self) -> tuple[GateResult, ...]:
         """The gates that did not hold; a version may be champion only if there are none."""
         return tuple(gate for gate in self.gates if not gate.passed)
@@ -90,7 +100,7 @@ def record_version(transaction: Transaction, version: ModelVersion) -> int:
             release is made again with the versions that it had.
 
     Raises:
-        ValueError: If that number is taken.
+        NumberTakenError: If that number is taken.
     """
     con = transaction.connection
     numbers = [row[0] for row in con.execute(
@@ -99,7 +109,7 @@ def record_version(transaction: Transaction, version: ModelVersion) -> int:
     ).fetchall()]  # fmt: skip
     number = version.version or max(numbers, default=0) + 1
     if number in numbers:
-        raise ValueError(f"Recording {version.model}: there is a version {number} already.")
+        raise NumberTakenError(f"Recording {version.model}: there is a version {number} already.")
     records.insert(
         con,
         "models",

@@ -1,6 +1,5 @@
 """Predictions of the champion, what came true of them, and how each day did."""
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from analytics_platform.lake import FileStore, Lake
 from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.modeling import ModelVersion, champion
+from analytics_platform.modeling.artifacts import load_version
 from analytics_platform.modeling.evaluate import binary_metrics
 from analytics_platform.modeling.guard import guarded_predict
 from analytics_platform.modeling.history import ModelHistory
@@ -68,7 +68,7 @@ def build_predictions(
     def predictions(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         days = run_partitions(context, spec.partitions_def)
         frames = [
-            _scored(lake.lake, declared, product, trainer, version, of_version)
+            _scored(lake.lake, declared, product, version, of_version)
             for version, of_version in _versions(lake.lake, declared, product, days)
         ]
         yield dg.MaterializeResult(asset_key=spec.key, value=pl.concat(frames))
@@ -115,21 +115,19 @@ def _scored(
     lake: Lake,
     declared: Model,
     product: ProductSpec,
-    trainer: Trainer[Any, Any],
     version: ModelVersion,
     days: list[str],
 ) -> pl.DataFrame:
-    store = FileStore(get_settings().files_path)
-    model = trainer.load(store.get(version.artifact_sha256, version.artifact_name))
+    # By the trainer that made the version, which the product may have replaced since.
+    loaded = load_version(version, FileStore(get_settings().files_path))
     features = days_of(lake, product, declared.features, declared.time_column, days)
     # A single flight has one probability, which is no constant model.
     alone = features.height < CONSTANT_ROWS
-    scores = guarded_predict(trainer, model, features, constant_allowed=alone)
-    last_learned = dt.date.fromisoformat(version.trained_on.split("/")[1])
+    scores = guarded_predict(loaded.trainer, loaded.model, features, constant_allowed=alone)
     return features.select(declared.time_column, declared.key, *declared.describe).with_columns(
         scores.alias(declared.probability),
         model_version=pl.lit(version.version, pl.Int64),
-        is_in_training=pl.col(declared.time_column) <= last_learned,
+        is_in_training=pl.col(declared.time_column) <= version.last_learned,
     )
 
 
@@ -237,8 +235,8 @@ def build_performance(declared: Model, product: ProductSpec, label: str) -> dg.A
     sound = dg.AssetCheckSpec(
         "ranks_better_than_chance",
         asset=spec.key,
-        description="Warns when a model has stopped ranking: over the days of the run the mean "
-        "ROC AUC is above 0.5.",
+        description="Warns when a model has stopped ranking: over the days of the run that the "
+        "model did not learn from the mean ROC AUC is above 0.5.",
     )
 
     @frame_asset(spec, [sound])
@@ -247,17 +245,17 @@ def build_performance(declared: Model, product: ProductSpec, label: str) -> dg.A
         known = days_of(lake.lake, product, declared.outcomes, declared.time_column, days)
         frame = daily_performance(known, declared.time_column, label, declared.probability)
         yield dg.MaterializeResult(asset_key=spec.key, value=frame)
-        mean = frame["roc_auc"].mean()
+        days_judged, mean = ranking(frame)
         yield check_result(
             lake.lake,
             context,
             spec.key,
             sound.name,
             # Days without a known outcome have nothing to rank.
-            passed=not isinstance(mean, float) or mean > 0.5,
+            passed=mean is None or mean > 0.5,
             partitions=days,
             blocking=False,
-            metadata={"days": frame.height, "mean_roc_auc": mean},
+            metadata={"days": days_judged, "mean_roc_auc": mean},
         )
 
     return performance
@@ -303,6 +301,22 @@ def daily_performance(
         **dict.fromkeys(DAILY_METRICS, pl.Float64),
     }
     return pl.DataFrame(rows, schema=schema)
+
+
+def ranking(performance: pl.DataFrame) -> tuple[int, float | None]:
+    """How many days a model can be judged by, and its mean ROC AUC over them.
+
+    Days that it learned from are none of them: on these a model ranks well whatever it is worth.
+
+    Args:
+        performance: As `daily_performance` gives it.
+
+    Returns:
+        The days, and None where none of them has a ROC AUC.
+    """
+    judged = performance.filter(~pl.col("is_in_training"))["roc_auc"].drop_nulls()
+    mean = judged.mean()
+    return judged.len(), mean if isinstance(mean, float) else None
 
 
 def days_of(
