@@ -26,6 +26,7 @@ class RepeatedTraining:
         params: Its parameters.
         seed: Its seed.
         note: Its note.
+        trainer: Its trainer's dotted path; empty for the one that is declared.
     """
 
     version: int
@@ -33,6 +34,7 @@ class RepeatedTraining:
     params: Mapping[str, Any]
     seed: int
     note: str = ""
+    trainer: str = ""
 
 
 @dataclass(frozen=True)

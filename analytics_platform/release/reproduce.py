@@ -229,6 +229,9 @@ def _model_history(
     trainings: dict[str, list[dict[str, Any]]] = {}
     scored: dict[str, dict[str, int]] = {}
     champions = {e["model"]: e["version"] for e in manifest["models"] if e["is_champion"]}
+    trainers = {e["model"]: set[str]() for e in manifest["models"]}
+    for entry in manifest["models"]:
+        trainers[entry["model"]].add(_trainer(entry))
     con = open_duckdb()
     try:
         catalog = store.path(release.catalog.sha256, release.catalog.name)
@@ -245,11 +248,18 @@ def _model_history(
                         "params": json.loads(entry["params"]),
                         "seed": entry["seed"],
                         "note": entry["note"] or "",
+                        # Code from before a trainer could be changed does not know the word.
+                        **({"trainer": _trainer(entry)} if len(trainers[model]) > 1 else {}),
                     }
                 )
     finally:
         con.close()
     return {"trainings": trainings, "champions": champions, "scored": scored}
+
+
+def _trainer(entry: Mapping[str, Any]) -> str:
+    """The dotted path of the trainer of a version in a manifest."""
+    return json.loads(entry["declared"]).get("trainer", "")
 
 
 def _scored(
