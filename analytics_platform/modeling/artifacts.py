@@ -44,7 +44,7 @@ def load_version(version: ModelVersion, store: FileStore) -> LoadedModel:
             load it; says which.
         OSError: If the disk does not answer, which says nothing of the version.
     """
-    path = version.declared["trainer"]
+    path = version.declared.get("trainer", "")
     try:
         trainer = resolve(path)
         artifact = store.get(version.artifact_sha256, version.artifact_name)

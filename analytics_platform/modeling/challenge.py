@@ -20,6 +20,7 @@ import polars as pl
 
 from analytics_platform.modeling import gates as demands
 from analytics_platform.modeling import parity
+from analytics_platform.modeling.artifacts import LoadedModel
 from analytics_platform.modeling.backtest import (
     HISTORICAL_RATE,
     MODEL,
@@ -109,6 +110,25 @@ class ChallengePlan:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """The champion, as a challenger meets it.
+
+    Attributes:
+        version: Its number.
+        learned_through: The last day it learned from.
+        features: The columns it learned from.
+        loaded: Its model; None where it cannot be loaded.
+        unusable: Why it cannot.
+    """
+
+    version: int
+    learned_through: dt.date
+    features: Sequence[str]
+    loaded: LoadedModel | None
+    unusable: str = ""
+
+
+@dataclass(frozen=True)
 class Challenge:
     """A trained challenger, and all that was found out about it.
 
@@ -150,7 +170,7 @@ def challenge(
     frame: pl.DataFrame,
     params: Any,
     *,
-    champion: Any | None = None,
+    champion: Rival | None = None,
     service: FeatureService | None = None,
     say: Say,
 ) -> Challenge:
@@ -161,7 +181,8 @@ def challenge(
         plan: What to do.
         frame: Labelled feature rows of all days from the first through `known_through`.
         params: The trainer's parameters.
-        champion: The fitted champion; None where there is none.
+        champion: The champion; None where there is none. One that cannot be loaded, or cannot
+            score these rows, is no rival: the baseline is, and the gate's evidence says why.
         service: Makes features of single rows, for parity; None where the product serves batches
             only.
         say: Is told of progress.
@@ -186,8 +207,12 @@ def challenge(
         MODEL: guarded_predict(trainer, model, rows.test),
         **baselines.scores(known, rows.test, trainer.label),
     }
-    if champion is not None:
-        scores[CHAMPION] = guarded_predict(trainer, champion, rows.test)
+    theirs, unusable = _champion_scores(champion, rows.test)
+    if unusable:
+        say(f"The champion cannot be compared with: {unusable}")
+    knows_holdout = champion is not None and champion.learned_through >= fold.test.first
+    if theirs is not None and not knows_holdout:
+        scores[CHAMPION] = theirs
     measured = {name: binary_metrics(label, score) for name, score in scores.items()}
     sure = {
         name: day_intervals(day, label, score, MEASURES, seed=plan.seed)
@@ -196,7 +221,7 @@ def challenge(
     folds = _back_folds(plan, fold)
     say(f"Looking back from {', '.join(str(one.cutoff) for one in folds) or 'nowhere'}")
     back = _look_back(trainer, plan, frame, params, fold, folds, baselines)
-    rival = CHAMPION if champion is not None else HISTORICAL_RATE
+    rival = CHAMPION if CHAMPION in scores else HISTORICAL_RATE
     by_slice = _slices(plan, trainer.label, rows.test, scores)
     without = _ablated(trainer, plan, rows, params, features)
     seconds = _seconds_per_1000(trainer, model, rows.test)
@@ -206,15 +231,16 @@ def challenge(
         exported = trainer.to_onnx(model)
     gates = (
         demands.better_than_baseline(measured[MODEL], measured[HISTORICAL_RATE], BEATEN),
-        _better_than_champion(plan, day, label, scores),
-        demands.no_slice_is_worse(_worst(by_slice, plan.metric, rival), plan.slice_worse, rival),
+        _better_than_champion(plan, fold, day, label, scores, champion, unusable),
+        demands.no_slice_is_worse(
+            _worst(by_slice, plan.metric, rival), plan.slice_worse, rival, plan.slices
+        ),
         demands.is_calibrated(
             measured[MODEL]["expected_calibration_error"], plan.calibration_error
         ),
         demands.is_fast_and_small(
             seconds, plan.seconds_per_1000, len(artifact), plan.artifact_bytes
         ),
-        demands.features_are_produced(features, frame.columns),
         *_parities(trainer, plan, artifact, model, exported, rows.test, scores[MODEL]),
         *_served(trainer, plan, model, rows.test, features, service),
     )
@@ -321,15 +347,52 @@ def _look_back(
     )
 
 
+def _champion_scores(champion: Rival | None, holdout: pl.DataFrame) -> tuple[pl.Series | None, str]:
+    """The champion's probabilities of the hold-out, or None and why there are none."""
+    if champion is None:
+        return None, ""
+    if champion.loaded is None:
+        return None, champion.unusable
+    gone = [name for name in champion.features if name not in holdout.columns]
+    if gone:
+        return None, f"it learned from {', '.join(gone)}, which the features no longer have"
+    try:
+        return guarded_predict(champion.loaded.trainer, champion.loaded.model, holdout), ""
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # as in `load_version`: the trainer may be another product's past
+        return None, f"scoring the hold-out: {type(error).__name__}: {error}"
+
+
 def _better_than_champion(
-    plan: ChallengePlan, day: pl.Series, label: pl.Series, scores: Mapping[str, pl.Series]
+    plan: ChallengePlan,
+    fold: Fold,
+    day: pl.Series,
+    label: pl.Series,
+    scores: Mapping[str, pl.Series],
+    champion: Rival | None,
+    unusable: str,
 ) -> GateResult:
-    if CHAMPION not in scores:
-        return GateResult(demands.BETTER_THAN_CHAMPION, True, {"champion": "none yet"})
+    """The comparison, and whom it was with: the decision asks whether that is still the champion.
+
+    Who has learned from days of the hold-out is not compared on them; it would nearly always win.
+    """
+    name = demands.BETTER_THAN_CHAMPION
+    if champion is None:
+        return GateResult(name, True, {"champion": demands.NONE_YET})
+    met = {demands.CHAMPION_VERSION: champion.version}
+    if CHAMPION not in scores and not unusable:
+        reason = (
+            f"champion {champion.version} learned through {champion.learned_through}; "
+            f"hold-out begins {fold.test.first}"
+        )
+        return GateResult(name, False, met | {"not_compared": reason})
+    rival = HISTORICAL_RATE if unusable else CHAMPION
     found = paired_bootstrap(
-        day, label, scores[CHAMPION], scores[MODEL], plan.metric, plan.level, seed=plan.seed
+        day, label, scores[rival], scores[MODEL], plan.metric, plan.level, seed=plan.seed
     )
-    return GateResult(demands.BETTER_THAN_CHAMPION, found.is_better, asdict(found))
+    instead = {"compared_with": rival, "champion_unusable": unusable} if unusable else {}
+    return GateResult(name, found.is_better, met | instead | asdict(found))
 
 
 def _slices(

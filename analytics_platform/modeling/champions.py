@@ -17,7 +17,7 @@ from analytics_platform.modeling.registry import ModelVersion, version_of
 
 DecisionKind = Literal["promoted", "rolled back", "refused"]
 """Became champion; became champion again, because a person took a later one back; did not become
-champion, because a gate did not hold."""
+champion, because a gate did not hold or it had beaten another than the one in force."""
 
 
 @dataclass(frozen=True)

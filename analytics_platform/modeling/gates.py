@@ -24,6 +24,10 @@ ROWS_PARITY = "single_rows_predict_the_same"
 FEATURES_PARITY = "single_rows_have_the_same_features"
 ONNX = "onnx_predicts_the_same"
 
+CHAMPION_VERSION = "champion_version"
+NONE_YET = "none yet"
+"""In the evidence of `BETTER_THAN_CHAMPION`: whom it compared with."""
+
 COMPARISONS = frozenset({BETTER_THAN_CHAMPION, NO_SLICE_WORSE})
 
 
@@ -86,22 +90,37 @@ def better_than_baseline(
 
 
 def no_slice_is_worse(
-    worst: Mapping[str, Any] | None, most_worse: float, against: str
+    worst: Mapping[str, Any] | None, most_worse: float, against: str, declared: Sequence[str]
 ) -> GateResult:
     """No slice of the hold-out in which the challenger is worse by more than declared.
+
+    Slices that were declared, and none of which could be judged, protect nobody: the gate fails.
 
     Args:
         worst: The slice with the largest loss (`slice`, `rows`, `difference` and the two values);
             None where no slice has rows enough to say anything.
         most_worse: The most that the measure may be worse by.
         against: What the challenger is compared with.
+        declared: By what the hold-out is to be cut.
     """
-    passed = worst is None or worst["worse_by"] <= most_worse
-    return GateResult(
-        NO_SLICE_WORSE,
-        passed,
-        {"compared_with": against, "most_worse_by": most_worse, **(worst or {"slices": 0})},
-    )
+    evidence = {"compared_with": against, "most_worse_by": most_worse}
+    if worst is not None:
+        passed = worst["worse_by"] <= most_worse
+        return GateResult(NO_SLICE_WORSE, passed, {**evidence, **worst})
+    if not declared:
+        return GateResult(NO_SLICE_WORSE, True, {**evidence, "slices": 0})
+    none_judged = f"no slice by {', '.join(declared)} has rows enough, with both outcomes"
+    return GateResult(NO_SLICE_WORSE, False, {**evidence, "slices": 0, "none_judged": none_judged})
+
+
+def compared_champion(gates: Sequence[GateResult]) -> int | None:
+    """The version that a challenger was compared with; 0 for none, None where it is not known."""
+    for gate in gates:
+        if gate.name == BETTER_THAN_CHAMPION:
+            if gate.evidence.get("champion") == NONE_YET:
+                return 0
+            return gate.evidence.get(CHAMPION_VERSION)
+    return None
 
 
 def is_calibrated(error: float, most: float) -> GateResult:

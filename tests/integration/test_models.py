@@ -82,13 +82,18 @@ def declared(**changed: Any) -> Model:
     return Model(**(attributes | changed))
 
 
-@pytest.fixture
-def shop(lake: Lake) -> Lake:
+def shop_of(lake: Lake) -> Lake:
+    """The lake with the orders that the model learns from."""
     rows = orders(days=DAYS, a_day=60)
     with lake.transaction("orders") as transaction:
         transaction.replace("shop", "features_orders", rows.drop("is_returned"))
         transaction.replace("shop", "fct_orders", rows.select("order_id", "day", "is_returned"))
     return lake
+
+
+@pytest.fixture
+def shop(lake: Lake) -> Lake:
+    return shop_of(lake)
 
 
 def run(

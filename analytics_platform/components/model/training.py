@@ -6,11 +6,12 @@ the champion's asset decides on it.
 
 import base64
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import duckdb
 import polars as pl
 from pydantic import BaseModel, Field, ValidationError, create_model
 
@@ -20,18 +21,20 @@ from analytics_platform.components.product_spec import NEEDS_DAYS, ProductSpec, 
 from analytics_platform.lake import FileStore, Lake, StoredFile
 from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.lake.sql import identifier, table_name
-from analytics_platform.modeling import ModelVersion, champion, gates, registry
+from analytics_platform.modeling import ModelVersion, champion, experiments, gates, registry
+from analytics_platform.modeling.artifacts import UnusableVersionError, load_version
 from analytics_platform.modeling.card import Pictures
 from analytics_platform.modeling.challenge import (
     Challenge,
     ChallengePlan,
+    Rival,
     challenge,
     exports_onnx,
 )
-from analytics_platform.modeling.experiments import log_experiment
-from analytics_platform.modeling.history import ModelHistory
+from analytics_platform.modeling.gates import GateResult
+from analytics_platform.modeling.history import ModelHistory, RepeatedTraining
 from analytics_platform.modeling.serving import service_of
-from analytics_platform.modeling.trainer import Trainer
+from analytics_platform.modeling.trainer import Trainer, resolve
 from analytics_platform.release.provenance import code_version
 from analytics_platform.settings import get_settings
 
@@ -40,13 +43,13 @@ GATES = {
     gates.BETTER_THAN_BASELINE: "Protects readers from a model that is no better than a historical "
     "rate: ROC AUC, Brier score and log loss on the hold-out.",
     gates.BETTER_THAN_CHAMPION: "Keeps the champion unless the challenger is better on the same "
-    "recent hold-out, by a paired bootstrap over its days.",
+    "recent hold-out, by a paired bootstrap over its days. A champion that cannot score these rows "
+    "any more is replaced by the historical rate; one that learned from them is not compared.",
     gates.NO_SLICE_WORSE: "Protects a part of the rows from paying for the others: no slice of the "
     "hold-out is worse by more than declared.",
     gates.CALIBRATED: "Protects those who read a probability as one: the expected calibration "
     "error on the hold-out is within its bound.",
     gates.FAST_AND_SMALL: "Protects the evening's run: scoring time and size within their bounds.",
-    gates.FEATURES_PRODUCED: "Protects against learning from a column that is no longer made.",
     gates.PARITY: "Protects against an artifact that is not what was evaluated: read back in a "
     "fresh process, it predicts the same.",
     gates.ROWS_PARITY: "Protects a service: rows one by one are predicted as the batch is.",
@@ -89,22 +92,18 @@ def build_challenger(
         lake: LakeResource,
         config: config_type,  # type: ignore[valid-type] - made for this trainer
     ) -> Iterator[Any]:
+        try:
+            experiments.require_installed()
+        except experiments.ExperimentsError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
         history = ModelHistory.to_repeat()
-        trainings = [config] if history is None else [
-            config.model_copy(
-                update={
-                    "params": trainer.Params.model_validate(one.params),
-                    "seed": one.seed,
-                    "known_through": one.known_through,
-                    "note": one.note,
-                    "version": one.version,
-                }
-            )
+        trainings = [(declared, trainer, config)] if history is None else [
+            _to_repeat(declared, trainer, config, one)
             for one in history.trainings[declared.name]
         ]  # fmt: skip
         made: tuple[ModelVersion, Challenge, Pictures] | None = None
-        for training in trainings:
-            made = _train(context, lake.lake, declared, product, trainer, training)
+        for as_declared, by, training in trainings:
+            made = _train(context, lake.lake, as_declared, product, by, training)
         if made is None:
             raise dg.Failure(
                 f"The release that is made again needs no version of {declared.name}.",
@@ -112,7 +111,7 @@ def build_challenger(
             )
         version, found, pictures = made
         yield dg.MaterializeResult(asset_key=spec.key, metadata=_metadata(version, pictures))
-        for gate in found.gates:
+        for gate in _as_checks(found.gates, checks):
             # A challenger that merely lost is no fault: it is recorded, and the champion stays.
             severity = (
                 dg.AssetCheckSeverity.WARN if gate.is_comparison else dg.AssetCheckSeverity.ERROR
@@ -126,6 +125,35 @@ def build_challenger(
             )
 
     return challenger
+
+
+def _to_repeat(
+    declared: Model, trainer: Trainer[Any, Any], config: Any, one: RepeatedTraining
+) -> tuple[Model, Trainer[Any, Any], Any]:
+    """A training as it was: by its own trainer, with its parameters, seed, day and number."""
+    if one.trainer not in {"", declared.trainer}:
+        declared = declared.model_copy(update={"trainer": one.trainer})
+        trainer = resolve(one.trainer)
+    repeated = {
+        "params": trainer.Params.model_validate(one.params),
+        "seed": one.seed,
+        "known_through": one.known_through,
+        "note": one.note,
+        "version": one.version,
+    }
+    return declared, trainer, config.model_copy(update=repeated)
+
+
+def _as_checks(
+    found: Sequence[GateResult], checks: Sequence[dg.AssetCheckSpec]
+) -> list[GateResult]:
+    """A result for each declared check.
+
+    A version that is made again by a former trainer may have gates of its own, and lack others.
+    """
+    of = {gate.name: gate for gate in found}
+    lacking = {"not_asked": "its trainer is another than the one declared now"}
+    return [of.get(check.name, GateResult(check.name, True, lacking)) for check in checks]
 
 
 def _config_type(declared: Model, trainer: Trainer[Any, Any]) -> type[dg.Config]:
@@ -167,17 +195,16 @@ def _train(
     params = _params(trainer, config.params)
     store = FileStore(get_settings().files_path)
     snapshot = lake.snapshot()
-    known_through = _known_through(lake, declared, product, trainer.label, config.known_through)
-    frame = _labelled(lake, declared, product, trainer.label, known_through)
+    # All that is learned from and compared with is of the snapshot that the version records.
     with lake.reader(snapshot) as con:
+        known_through = _known_through(con, declared, product, trainer.label, config.known_through)
+        frame = _labelled(con, declared, product, trainer.label, known_through)
         in_force = champion(con, product.name, declared.name)
         con.execute(f"USE lake.{identifier(product.name)}")
         service = None if declared.serving is None else service_of(
             declared.serving, lambda sql, parameters: con.execute(sql, parameters).pl()
         )  # fmt: skip
-        rival = None if in_force is None else trainer.load(
-            store.get(in_force.artifact_sha256, in_force.artifact_name)
-        )  # fmt: skip
+        rival = None if in_force is None else _rival(in_force, store)
         plan = _plan(declared, known_through, config.seed)
         found = challenge(
             trainer,
@@ -219,7 +246,7 @@ def _train(
     )
     pictures = pictures_of(found, trainer.label)
     version = _record(lake, declared, version, found, pictures, store)
-    log_experiment(version, say=context.log.warning)
+    experiments.log_experiment(version, say=context.log.warning)
     for gate in found.gates:
         context.log.info(gate.line())
     return version, found, pictures
@@ -235,18 +262,44 @@ def _record(
 ) -> ModelVersion:
     """Record a version with its card, which says its number.
 
-    The card is drawn outside the transaction, so that no other writer waits for pictures.
+    The card is drawn outside the transaction, so that no other writer waits for pictures. Where
+    another training took the number meanwhile, it is drawn again with the next one.
+
+    Raises:
+        NumberTakenError: If the number that was asked for is taken.
     """
-    with lake.reader() as con:
-        before = registry.versions(con, version.product, version.model)
-    number = version.version or max((one.version for one in before), default=0) + 1
-    numbered = replace(version, version=number)
-    card = card_of(declared, numbered, found, pictures, before)
-    stored = store.put(card, f"{version.model}_{number}.html")
-    carded = replace(numbered, attachments={"card": _address(stored), **version.attachments})
-    with lake.transaction(f"record {version.model} {number}") as transaction:
-        taken = registry.record_version(transaction, carded)
-    return replace(carded, version=taken)
+    while True:
+        with lake.reader() as con:
+            before = registry.versions(con, version.product, version.model)
+        number = version.version or max((one.version for one in before), default=0) + 1
+        numbered = replace(version, version=number)
+        card = card_of(declared, numbered, found, pictures, before)
+        stored = store.put(card, f"{version.model}_{number}.html")
+        carded = replace(numbered, attachments={"card": _address(stored), **version.attachments})
+        try:
+            with lake.transaction(f"record {version.model} {number}") as transaction:
+                registry.record_version(transaction, carded)
+        except registry.NumberTakenError:
+            if version.version:
+                raise
+            continue
+        return carded
+
+
+def _rival(version: ModelVersion, store: FileStore) -> Rival:
+    """The champion with its model, or with the reason why it has none."""
+    loaded, unusable = None, ""
+    try:
+        loaded = load_version(version, store)
+    except UnusableVersionError as error:
+        unusable = str(error)
+    return Rival(
+        version=version.version,
+        learned_through=version.last_learned,
+        features=version.metrics["features"],
+        loaded=loaded,
+        unusable=unusable,
+    )
 
 
 def _address(file: StoredFile) -> dict[str, str]:
@@ -268,7 +321,11 @@ def _params(trainer: Trainer[Any, Any], given: Any) -> BaseModel:
 
 
 def _known_through(
-    lake: Lake, declared: Model, product: ProductSpec, label: str, asked: str | None
+    con: duckdb.DuckDBPyConnection,
+    declared: Model,
+    product: ProductSpec,
+    label: str,
+    asked: str | None,
 ) -> dt.date:
     """The last day of the hold-out: as asked for, or the newest day with a known label.
 
@@ -276,10 +333,10 @@ def _known_through(
         Failure: If there is no label yet, or none on the day that was asked for.
     """
     day, known = identifier(declared.time_column), identifier(label)
-    newest = lake.query(
+    (newest,) = con.execute(
         f"SELECT max({day}) FROM {table_name(product.name, declared.labels)} "
         f"WHERE {known} IS NOT NULL"
-    ).item()
+    ).fetchone() or (None,)
     if newest is None:
         raise dg.Failure(f"{declared.labels} holds no known {label} yet.", allow_retries=False)
     if asked is None:
@@ -296,11 +353,15 @@ def _known_through(
 
 
 def _labelled(
-    lake: Lake, declared: Model, product: ProductSpec, label: str, known_through: dt.date
+    con: duckdb.DuckDBPyConnection,
+    declared: Model,
+    product: ProductSpec,
+    label: str,
+    known_through: dt.date,
 ) -> pl.DataFrame:
     """Feature rows of the days through `known_through` whose label is known, with the label."""
     key, known, day = (identifier(name) for name in (declared.key, label, declared.time_column))
-    return lake.query(
+    return con.execute(
         f"""
         SELECT features.*, labels.{known}
         FROM {table_name(product.name, declared.features)} features
@@ -309,7 +370,7 @@ def _labelled(
         ORDER BY {day}, {key}
         """,
         [declared.first_day, known_through],
-    )
+    ).pl()
 
 
 def _plan(declared: Model, known_through: dt.date, seed: int) -> ChallengePlan:

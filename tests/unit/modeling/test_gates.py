@@ -1,11 +1,14 @@
 """What each gate demands, at its bound and beyond it."""
 
+from typing import Any
+
 import pytest
 
 from analytics_platform.modeling.gates import (
     BETTER_THAN_CHAMPION,
     GateResult,
     better_than_baseline,
+    compared_champion,
     features_are_produced,
     is_calibrated,
     is_fast_and_small,
@@ -39,9 +42,25 @@ def test_bounds_hold_at_their_value_and_not_beyond() -> None:
     assert not is_fast_and_small(1.01, 1.0, 10, 10).passed
     assert not is_fast_and_small(1.0, 1.0, 11, 10).passed
     worst = {"slice": "carrier = AA", "rows": 700, "worse_by": 0.02}
-    assert no_slice_is_worse(worst, 0.02, "champion").passed
-    assert not no_slice_is_worse({**worst, "worse_by": 0.021}, 0.02, "champion").passed
-    assert no_slice_is_worse(None, 0.02, "champion").passed
+    assert no_slice_is_worse(worst, 0.02, "champion", ["carrier"]).passed
+    assert not no_slice_is_worse({**worst, "worse_by": 0.021}, 0.02, "champion", ["carrier"]).passed
+
+
+def test_slices_none_of_which_could_be_judged_do_not_hold() -> None:
+    assert no_slice_is_worse(None, 0.02, "champion", []).passed, "none was asked for"
+    gate = no_slice_is_worse(None, 0.02, "champion", ["carrier", "month"])
+    assert not gate.passed
+    assert "no slice by carrier, month" in gate.line()
+
+
+def test_whom_a_challenger_was_compared_with() -> None:
+    def compared(evidence: dict[str, Any]) -> int | None:
+        return compared_champion([GateResult(BETTER_THAN_CHAMPION, True, evidence)])
+
+    assert compared({"champion": "none yet"}) == 0
+    assert compared({"champion": 0.41, "champion_version": 3}) == 3
+    assert compared({"champion": 0.41}) is None, "recorded before it was said"
+    assert compared_champion([is_calibrated(0.1, 0.2)]) is None
 
 
 def test_a_column_that_is_no_longer_made_is_named() -> None:
