@@ -1,19 +1,19 @@
 """The alerter: a sensor that looks at the lake, the releases and the runs, and tells people.
 
-Belongs here: what Dagster and the release log say is wrong, and when to look. Does not belong here:
-what is told, to whom and how often (`monitoring.alerts`).
+Belongs here: what the release log says is wrong, and when to look. Does not belong here: which runs
+failed for good (`failed_runs`), and what is told, to whom and how often (`monitoring.alerts`).
 """
 
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import dagster as dg
 
 from analytics_platform.arrivals import ACCOUNTED, ARRIVED
-from analytics_platform.components.product import PRODUCT_TAG, RELEASE
+from analytics_platform.components.failed_runs import run_evidence
+from analytics_platform.components.product import RELEASE
 from analytics_platform.lake import FileStore, Lake, WriterBusyError, records
 from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.monitoring.alerts import (
@@ -26,20 +26,15 @@ from analytics_platform.monitoring.alerts import (
     channels_of,
     check_findings,
     note_look,
-    run_link,
     tick,
 )
 from analytics_platform.release import ReleaseLog
 from analytics_platform.settings import get_settings
 
-PLATFORM = "platform"
 NAME = "platform_alerts"
-AD_HOC = "__ASSET_JOB"
-"""Dagster's name for the job of what a person selects."""
 GATE = "gate_holds"
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-_AD_HOC_RUNS = 20
 _SHOWN = 3
 
 
@@ -111,8 +106,7 @@ def gather(
         lake: The environment's lake.
         instance: Dagster's instance.
         repository: The code location.
-        alerts: The alerts so far: a run alert whose job has no finished run left in Dagster's
-            storage is left as it is, because upkeep removes the logs of old runs.
+        alerts: The alerts so far: one of a run whose log upkeep has removed is judged by itself.
     """
     ui = get_settings().ui_url
     store = FileStore(get_settings().files_path)
@@ -121,19 +115,10 @@ def gather(
         con.execute("BEGIN")
         for product, known in _checks_by_product(repository).items():
             findings += check_findings(con, product, ui, known, {ARRIVED, ACCOUNTED})
+        runs = run_evidence(con, instance, repository, ui, alerts)
     for product in _products(repository):
         findings += _refused_release(ReleaseLog(lake, store, product), ui)
-    newest = _newest_runs(instance, repository)
-    for (product, job), run in newest.items():
-        if run.status == dg.DagsterRunStatus.FAILURE:
-            findings.append(_failed_run(instance, product, job, run, ui))
-    unjudged = frozenset(
-        alert.identity
-        for alert in alerts
-        if alert.identity.kind == "run"
-        and (alert.identity.product, alert.identity.subject) not in newest
-    )
-    return Evidence(tuple(findings), unjudged)
+    return Evidence((*findings, *runs.findings), runs.unjudged)
 
 
 def _standing(lake: Lake, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> str:
@@ -187,51 +172,3 @@ def _refused_release(log: ReleaseLog, ui: str) -> list[Finding]:
             asset_link(ui, log.product, RELEASE, GATE),
         )
     ]
-
-
-def _newest_runs(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition
-) -> Mapping[tuple[str, str], dg.DagsterRun]:
-    """The newest finished run of each product and job; one that a person canceled is none."""
-    found: dict[tuple[str, str], dg.DagsterRun] = {}
-    for job in repository.job_names:
-        runs = instance.get_runs(
-            dg.RunsFilter(job_name=job, statuses=_FINISHED),
-            limit=_AD_HOC_RUNS if job == AD_HOC else 1,
-        )
-        for run in runs:
-            found.setdefault((_product_of(run), job), run)
-    return found
-
-
-def _product_of(run: dg.DagsterRun) -> str:
-    tagged = run.tags.get(PRODUCT_TAG)
-    if tagged:
-        return tagged
-    products = {key.path[0] for key in run.asset_selection or ()}
-    return products.pop() if len(products) == 1 else PLATFORM
-
-
-def _failed_run(
-    instance: dg.DagsterInstance, product: str, job: str, run: dg.DagsterRun, ui: str
-) -> Finding:
-    return Finding(
-        Identity(product, "run", job),
-        "error",
-        f"run {run.run_id[:8]} failed: {_why(instance, run.run_id)}",
-        run_link(ui, run.run_id),
-    )
-
-
-def _why(instance: dg.DagsterInstance, run_id: str) -> str:
-    """The first failed step and its own words."""
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-        event: Any = entry.dagster_event
-        failure = event.step_failure_data
-        error = failure.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        said = failure.user_failure_data.description if failure.user_failure_data else None
-        words = said or (error.message if error is not None else "")
-        return f"{(event.step_key or '').rpartition('__')[2]}: {' '.join(words.split())}"
-    return "no step failed; its log says more"

@@ -361,6 +361,23 @@ def latest_writes(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
     ).pl()
 
 
+def latest_changes(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
+    """The newest write or removal of each partition.
+
+    Columns: asset, partition, snapshot_id, run_id, written_at, kind.
+    """
+    return con.execute(
+        """
+        SELECT asset, "partition", snapshot_id, run_id, written_at, kind
+        FROM lake.ops.writes WHERE product = ?
+        QUALIFY row_number() OVER (
+            PARTITION BY asset, "partition" ORDER BY snapshot_id DESC, written_at DESC) = 1
+        ORDER BY asset, "partition"
+        """,
+        [product],
+    ).pl()
+
+
 def removed_partitions(con: duckdb.DuckDBPyConnection, product: str) -> dict[str, dict[str, int]]:
     """The partitions of each asset that were taken out and do not stand, with the snapshot."""
     rows = con.execute(

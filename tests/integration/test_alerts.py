@@ -113,7 +113,7 @@ def test_a_failed_run_and_its_check_are_told_with_links_and_so_is_that_they_are_
     assert post["title"] == letter["Subject"] == "[error] flight_delays: 2 new"
     said = lines(post)
     assert "- error: raw_airlines.files_are_readable" in said
-    assert f"- error: {PRODUCT}_whole" in said
+    assert "- error: raw_airlines" in said
     assert f"{UI}/runs/{failed.run_id}" in said
     assert f"{UI}/assets/{PRODUCT}/raw_airlines?view=checks&checkDetail=files_are_readable" in said
     assert any("raw_airlines" in line and "nothing" in line for line in said), "why it failed"
@@ -129,6 +129,28 @@ def test_a_failed_run_and_its_check_are_told_with_links_and_so_is_that_they_are_
     assert "0 opened, 2 resolved, 2 messages sent" in daemon.look()
     assert web.posts[-1]["title"] == "[resolved] flight_delays: 2 resolved"
     assert len(web.posts) == len(mail.mails) == 2
+
+
+def test_a_failed_run_is_told_whatever_ran_after_it(
+    daemon: Daemon, arrive: Arrive, web: HttpSink
+) -> None:
+    arrive(DAY, DAY)
+    failed = daemon.run("whole", "dim_airline")
+    assert not failed.success, "its source was never loaded"
+    assert daemon.run("whole", "raw_airports").success
+
+    assert "1 opened" in daemon.look()
+    (post,) = web.posts
+    assert "- error: dbt" in lines(post)
+    assert any(
+        line.startswith(f"dim_airline; run {failed.run_id[:8]} failed") for line in lines(post)
+    )
+
+    assert daemon.run("whole", "raw_airlines").success
+    assert "0 resolved" in daemon.look(), "another run of the same job makes nothing good"
+    assert daemon.run("whole", "stg_airlines", "dim_airline").success
+    assert "1 resolved" in daemon.look()
+    assert web.posts[-1]["title"] == "[resolved] flight_delays: 1 resolved"
 
 
 @pytest.mark.slow
@@ -153,7 +175,8 @@ def test_a_refused_release_is_told_until_one_is_made(
     assert daemon.run("whole", "raw_airlines").success
     assert daemon.run("whole", "release").success
     daemon.look()
-    assert web.posts[-1]["title"] == "[resolved] flight_delays: 3 resolved"
+    # The check, its run, the refusal, and its run.
+    assert web.posts[-1]["title"] == "[resolved] flight_delays: 4 resolved"
 
 
 def test_files_that_never_came_are_named_and_their_arrival_ends_it(
