@@ -35,7 +35,8 @@ class Identity:
     Attributes:
         product: The product, or `platform`.
         kind: What went wrong.
-        subject: The check (`asset.check`), the job, or the release.
+        subject: The check (`asset.check`), the step that failed (the job where none did), or the
+            release.
     """
 
     product: str
