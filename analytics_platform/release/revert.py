@@ -68,8 +68,8 @@ def revert(
 
     Raises:
         NoReleaseError: If there is no release to put back.
-        LakeError: If the working state has none of the partitions, or a table's columns are not
-            those it had.
+        LakeError: If the working state has none of the partitions, or a table's released columns
+            are gone or of another type.
     """
     lake, product = log.lake, log.product
     with lake.transaction(f"revert {product}") as transaction:
@@ -185,9 +185,7 @@ def _put_back(
         name, quoted = table_name(product, table), identifier(column)
         source = f"{RELEASED}.{identifier(product)}.{identifier(table)}"
         if RELEASED in kinds:
-            _require_same_columns(
-                f"{product}.{table}", columns_of(con, name), columns_of(con, source)
-            )
+            _require_columns(f"{product}.{table}", columns_of(con, name), columns_of(con, source))
         con.execute(f"DELETE FROM {name} WHERE {quoted} IN ({keys})")
         if RELEASED in kinds:
             con.execute(
@@ -195,12 +193,15 @@ def _put_back(
             )
 
 
-def _require_same_columns(table: str, now: Mapping[str, str], then: Mapping[str, str]) -> None:
-    """The rows put back would otherwise not be the released ones: cut, cast or null."""
+def _require_columns(table: str, now: Mapping[str, str], then: Mapping[str, str]) -> None:
+    """The rows put back would otherwise not be the released ones: cut or cast.
+
+    A column that came since is null in them, as it is on every day that was not made again.
+    """
     differing = [
-        f"{name} ({then.get(name, 'absent')} in the release, {now.get(name, 'absent')} now)"
-        for name in sorted(now.keys() | then.keys())
-        if now.get(name) != then.get(name)
+        f"{name} ({kind} in the release, {now.get(name, 'absent')} now)"
+        for name, kind in sorted(then.items())
+        if now.get(name) != kind
     ]
     if differing:
         raise LakeError(
