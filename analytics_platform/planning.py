@@ -114,9 +114,9 @@ class ProductState:
         judged_snapshot: The snapshot of the gate's newest decision, or -1.
         removed: Per asset, the partitions that were taken out and do not stand, with the snapshot:
             what was made of them is behind.
-        trained: Per challenger, the snapshot of its newest version. It is no write: readers see a
-            version only once it is champion.
-        decided: Per champion, the snapshot of the newest decision on a challenger.
+        trained: Per challenger, its newest version. It is no write: readers see a version only once
+            it is champion.
+        decided: Per champion, the newest version that was decided on.
     """
 
     writes: Mapping[str, Mapping[str, int]]

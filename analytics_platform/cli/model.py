@@ -121,6 +121,8 @@ def show(
     }
     store = FileStore(get_settings().files_path)
     for what, file in shown.attachments.items():
+        if file["name"].endswith(".svg"):
+            continue  # its card has the pictures
         try:
             facts[what] = str(store.path(file["sha256"], file["name"]))
         except LakeError as error:

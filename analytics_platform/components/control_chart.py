@@ -29,6 +29,7 @@ from analytics_platform.components.chart_metrics import (
 from analytics_platform.components.product_spec import (
     ProductSpec,
     check_result,
+    file_link,
     file_record,
     frame_asset,
     product_of,
@@ -720,7 +721,7 @@ def _pictures(
             picture = chart_picture(one.charted, title=chart.title, unit=chart.unit)
             stored = store.put(picture, f"{declared.name}_{chart.name}.svg")
             files.append(file_record(product, declared.name, WHOLE, stored))
-            metadata[chart.name] = dg.MetadataValue.md(f"![{chart.title}]({store.ui_path(stored)})")
+            metadata[chart.name] = file_link(stored.sha256, stored.name)
         else:
             metadata[chart.name] = one.problem or "there are no points yet"
         sections.append(

@@ -282,5 +282,8 @@ def file_record(product: ProductSpec, asset: str, partition: str, stored: Stored
 
 
 def file_link(sha256: str, name: str) -> dg.MetadataValue:
-    """A link to a stored file, as the UI opens it."""
-    return dg.MetadataValue.url(ui_path(sha256, name))
+    """A stored file as an asset's page has it: a picture is shown, and anything else linked."""
+    address = ui_path(sha256, name)
+    if name.endswith(".svg"):
+        return dg.MetadataValue.md(f"![{name}]({address})")
+    return dg.MetadataValue.url(address)

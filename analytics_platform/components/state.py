@@ -205,8 +205,8 @@ def product_state(
         shape = shape_of(graph, product)
         required = [(asset, check) for asset in shape.required for check in shape.required[asset]]
         unverified = records.unverified(con, product, required, tries=WRITES_WITHOUT_CHECK)
-        trained = registry.trained_at(con, product)
-        decided = champions.decided_at(con, product)
+        trained = registry.newest_versions(con, product)
+        decided = champions.decided_versions(con, product)
     return ProductState(
         writes=writes,
         sources={RAW + source: SourceState(due) for source, due in found.due.items()},
@@ -214,7 +214,7 @@ def product_state(
         unverified={asset: frozenset(found) for asset, found in unverified.items()},
         judged_snapshot=ReleaseLog(lake, store, product).judged_snapshot(),
         removed=removed,
-        trained={challenger_of(model): snapshot for model, snapshot in trained.items()},
+        trained={challenger_of(model): version for model, version in trained.items()},
         decided=decided,
     )
 

@@ -125,12 +125,11 @@ def champion_before(con: duckdb.DuckDBPyConnection, product: str, model: str) ->
     return stack[-2] if len(stack) > 1 else None
 
 
-def decided_at(con: duckdb.DuckDBPyConnection, product: str) -> dict[str, int]:
-    """Per model, the snapshot of the newest decision."""
+def decided_versions(con: duckdb.DuckDBPyConnection, product: str) -> dict[str, int]:
+    """Per model, the newest version that was ever decided on."""
     return dict(
         con.execute(
-            "SELECT model, max(snapshot_id) FROM lake.ops.champions "
-            "WHERE product = ? GROUP BY model",
+            "SELECT model, max(version) FROM lake.ops.champions WHERE product = ? GROUP BY model",
             [product],
         ).fetchall()
     )

@@ -173,12 +173,11 @@ def models_of(lake: Lake, product: str) -> list[str]:
     return rows["model"].to_list()
 
 
-def trained_at(con: duckdb.DuckDBPyConnection, product: str) -> dict[str, int]:
-    """Per model, the snapshot that its newest version was recorded in, or later."""
+def newest_versions(con: duckdb.DuckDBPyConnection, product: str) -> dict[str, int]:
+    """Per model, the number of its newest version."""
     return dict(
         con.execute(
-            "SELECT model, max_by(snapshot_id, version) FROM lake.ops.models "
-            "WHERE product = ? GROUP BY model",
+            "SELECT model, max(version) FROM lake.ops.models WHERE product = ? GROUP BY model",
             [product],
         ).fetchall()
     )

@@ -156,7 +156,7 @@ def test_points_limits_report_and_pictures_are_kept(
     assert "<script" not in page
     materialization = result.asset_materializations_for_node("shop__chart_sales")[0]
     assert materialization.metadata["report"].value.startswith("/files/")
-    assert materialization.metadata["sold"].value.startswith("![Sold a day](/files/")
+    assert materialization.metadata["sold"].value.startswith("![chart_sales_sold.svg](/files/")
 
 
 def test_an_alarm_names_rule_period_and_value_and_is_over_when_it_is_over(

@@ -4,7 +4,6 @@ A challenger is recorded with its evidence in one transaction and changes nothin
 the champion's asset decides on it.
 """
 
-import base64
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -101,7 +100,7 @@ def build_challenger(
             _to_repeat(declared, trainer, config, one)
             for one in history.trainings[declared.name]
         ]  # fmt: skip
-        made: tuple[ModelVersion, Challenge, Pictures] | None = None
+        made: tuple[ModelVersion, Challenge] | None = None
         for as_declared, by, training in trainings:
             made = _train(context, lake.lake, as_declared, product, by, training)
         if made is None:
@@ -109,8 +108,8 @@ def build_challenger(
                 f"The release that is made again needs no version of {declared.name}.",
                 allow_retries=False,
             )
-        version, found, pictures = made
-        yield dg.MaterializeResult(asset_key=spec.key, metadata=_metadata(version, pictures))
+        version, found = made
+        yield dg.MaterializeResult(asset_key=spec.key, metadata=_metadata(version))
         for gate in _as_checks(found.gates, checks):
             # A challenger that merely lost is no fault: it is recorded, and the champion stays.
             severity = (
@@ -190,7 +189,7 @@ def _train(
     product: ProductSpec,
     trainer: Trainer[Any, Any],
     config: Any,
-) -> tuple[ModelVersion, Challenge, Pictures]:
+) -> tuple[ModelVersion, Challenge]:
     """Train, measure and record one version."""
     params = _params(trainer, config.params)
     store = FileStore(get_settings().files_path)
@@ -215,6 +214,7 @@ def _train(
             service=service,
             say=context.log.info,
         )
+    pictures = pictures_of(found, trainer.label)
     artifact = store.put(found.artifact, declared.name)
     onnx = None if found.onnx is None else store.put(found.onnx, f"{declared.name}.onnx")
     code = code_version(store)
@@ -229,7 +229,14 @@ def _train(
         params=params.model_dump(mode="json"),
         seed=config.seed,
         code_sha256=code["sha256"],
-        attachments={} if onnx is None else {"onnx": _address(onnx)},
+        attachments={
+            **({} if onnx is None else {"onnx": _address(onnx)}),
+            **{
+                name: _address(store.put(picture, f"{declared.name}_{name}.svg"))
+                for name, picture in vars(pictures).items()
+                if picture
+            },
+        },
         declared={
             "trainer": declared.trainer,
             "serving": declared.serving or "",
@@ -244,12 +251,11 @@ def _train(
         snapshot_id=snapshot,
         run_id=context.run.run_id,
     )
-    pictures = pictures_of(found, trainer.label)
     version = _record(lake, declared, version, found, pictures, store)
     experiments.log_experiment(version, say=context.log.warning)
     for gate in found.gates:
         context.log.info(gate.line())
-    return version, found, pictures
+    return version, found
 
 
 def _record(
@@ -400,7 +406,7 @@ def _plan(declared: Model, known_through: dt.date, seed: int) -> ChallengePlan:
     )
 
 
-def _metadata(version: ModelVersion, pictures: Pictures) -> dict[str, Any]:
+def _metadata(version: ModelVersion) -> dict[str, Any]:
     """What the UI shows of a training."""
     refused = ", ".join(gate.name for gate in version.refused_by)
     baselines = {
@@ -422,13 +428,6 @@ def _metadata(version: ModelVersion, pictures: Pictures) -> dict[str, Any]:
         **{
             what: file_link(file["sha256"], file["name"])
             for what, file in version.attachments.items()
-        },
-        **{
-            name: dg.MetadataValue.md(
-                f"![{name}](data:image/svg+xml;base64,{base64.b64encode(png).decode()})"
-            )
-            for name, png in vars(pictures).items()
-            if png
         },
     }
 
