@@ -71,7 +71,13 @@ def sql_points(con: duckdb.DuckDBPyConnection, product: str, sql: str) -> pl.Dat
         sql: The statement.
     """
     con.execute(f"USE lake.{identifier(product)}")
-    return con.execute(sql.replace("{product}", product)).pl()
+    # By several threads a mean is summed in an order of chance: a release made again would have
+    # other last digits.
+    con.execute("SET threads = 1")
+    try:
+        return con.execute(sql.replace("{product}", product)).pl()
+    finally:
+        con.execute("RESET threads")
 
 
 def receipt_points(

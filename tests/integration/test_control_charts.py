@@ -16,6 +16,7 @@ from analytics_platform.components.chart_metrics import (
     freshness_points,
     metadata_points,
     receipt_points,
+    sql_points,
 )
 from analytics_platform.components.control_chart import ChartBaseline, ControlChart, DeclaredChart
 from analytics_platform.lake import FileStore, Lake, WriteRecord
@@ -415,6 +416,16 @@ def test_a_wrong_declaration_is_told_when_the_location_loads(
 ) -> None:
     with pytest.raises(SpcError, match=message):
         declared(**changes).build_defs(Context(folder))
+
+
+def test_a_metric_is_summed_in_one_order(lake: Lake) -> None:
+    """By several threads the last digits of a mean would be others each time."""
+    sales(lake, QUIET[:3])
+    threads = "SELECT DATE '2024-01-01' AS period, current_setting('threads')::DOUBLE AS value"
+    with lake.reader() as con:
+        before = con.execute("SELECT current_setting('threads')").fetchone()
+        assert sql_points(con, PRODUCT, threads)["value"].to_list() == [1.0]
+        assert con.execute("SELECT current_setting('threads')").fetchone() == before
 
 
 def test_receipts_are_charted_once_there_are_any(draw: Draw, lake: Lake) -> None:
