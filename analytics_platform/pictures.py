@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 
 WIDTH, HEIGHT = 520, 320
-SHOWN_WIDTH = 500
+SHOWN_WIDTH = 420
 """Pixels that a picture takes where a page says nothing of its size.
 
 Dagster's page neither scales a picture nor takes HTML, and has about this much room beside the
-navigation on a screen of 1,600 pixels; what is wider is cut off.
+names on a screen of 1,600 pixels; what is wider is cut off.
 """
 
 
