@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from assets.flight_delays.delay_model.trainer import DelayModel
+from assets.flight_delays.delay_model.model import DelayModel
 
 OPSET = 15
 ML_OPSET = 3

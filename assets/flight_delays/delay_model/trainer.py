@@ -16,18 +16,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
+
+from assets.flight_delays.delay_model.model import LEVEL, DelayModel
+from assets.flight_delays.delay_model.onnx_export import to_onnx
 
 if TYPE_CHECKING:
     import lightgbm
     import numpy as np
 
 LABEL = "is_late"
-LEVEL = "network_excess_lateness_14d"
 CATEGORICAL = ("carrier", "origin", "destination", "aircraft_manufacturer")
 NOT_LEARNED = frozenset(
     {
@@ -81,39 +82,11 @@ class DelayParams(BaseModel):
         description="How far the network's recent lateness for its weather carries over into the "
         "log-odds of the day: 0 not at all, 1 in full.",
     )
-    refit: bool = Field(
+    include_valid: bool = Field(
         default=True,
-        description="Learn again from `train` and `valid` together, once the loss on `valid` is "
-        "recorded: the newest days say most about the next.",
+        description="Learn from `valid` too: the newest days say most about the next. If not, the "
+        "loss on them is recorded.",
     )
-
-
-@dataclass(frozen=True)
-class DelayModel:
-    """Trees, the line they stand on, and how a frame becomes the matrix they read.
-
-    Attributes:
-        booster: LightGBM's trees, whose raw score is in log-odds.
-        tree_features: The trees' columns, in their order.
-        categories: The values seen in training of each categorical column, sorted; a value's number
-            is its position.
-        level_weight: Log-odds for one unit of the column `LEVEL`.
-        intercept: Log-odds where the trees and that column are 0.
-        history: The loss by round: `epoch` from 1, `part` (`train` or `valid`), `loss` in nats.
-            Empty in a model that was loaded.
-    """
-
-    booster: lightgbm.Booster
-    tree_features: tuple[str, ...]
-    categories: Mapping[str, tuple[str, ...]]
-    level_weight: float
-    intercept: float
-    history: pl.DataFrame = field(compare=False)
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """All columns read, in the order of the ONNX input: the trees' first, then `LEVEL`."""
-        return (*self.tree_features, LEVEL)
 
 
 class DelayTrainer:
@@ -134,28 +107,18 @@ class DelayTrainer:
 
         Args:
             train: Features and the boolean `is_late`, never null.
-            valid: Later rows of the same columns, or none. Their loss is recorded; the model learns
-                from them in a second fit if `params.refit`. It is not calibrated on them: a
-                correction learnt from the last known month made the next ones worse on every fold.
+            valid: Later rows of the same columns, or none: learned from too, or else the loss on
+                them is recorded. The model is not calibrated on them: a correction learnt from the
+                last known month made the next ones worse on every fold.
             params: The parameters.
             seed: Of bagging and column sampling.
 
         Raises:
             ValueError: If `train` has no rows, a column is missing, or only one outcome occurs.
         """
-        model = _fit(train, valid, params, seed)
-        if not (params.refit and valid.height):
-            return model
-        # A guard looks at the losses of the first fit: the second has nothing to be tried on.
-        whole = _fit(pl.concat([train, valid.select(train.columns)]), valid.clear(), params, seed)
-        return DelayModel(
-            whole.booster,
-            whole.tree_features,
-            whole.categories,
-            whole.level_weight,
-            whole.intercept,
-            model.history,
-        )
+        if params.include_valid:
+            train, valid = pl.concat([train, valid.select(train.columns)]), valid.clear()
+        return _fit(train, valid, params, seed)
 
     def predict(self, model: DelayModel, frame: pl.DataFrame) -> pl.Series:
         """The probability of `is_late` for each row; a category unseen in training is as missing.
@@ -261,8 +224,6 @@ class DelayTrainer:
         Raises:
             ModuleNotFoundError: If the extra `onnx` is not installed.
         """
-        from assets.flight_delays.delay_model.onnx_export import to_onnx
-
         return to_onnx(model, ONNX_INPUT, TREES_PER_NODE)
 
     def onnx_inputs(self, model: DelayModel, frame: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -317,7 +278,7 @@ def _fit(train: pl.DataFrame, valid: pl.DataFrame, params: DelayParams, seed: in
     losses: dict[str, dict[str, list[float]]] = {}
     booster = lightgbm.train(
         {
-            **params.model_dump(exclude={"level_weight", "refit"}),
+            **params.model_dump(exclude={"level_weight", "include_valid"}),
             "objective": "binary",
             "metric": "binary_logloss",
             "boost_from_average": False,

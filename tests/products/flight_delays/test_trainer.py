@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from assets.flight_delays.delay_model.trainer import LEVEL, TRAINER, DelayModel, DelayParams
+from assets.flight_delays.delay_model.model import LEVEL, DelayModel
+from assets.flight_delays.delay_model.trainer import TRAINER, DelayParams
 from assets.flight_delays.features.builder import build_features
 from tests.products.flight_delays.conftest import Inputs
 
@@ -131,7 +132,7 @@ def test_the_level_moves_the_log_odds_by_its_weight(
 def test_the_mean_prediction_is_the_late_share_it_learned_from(
     model: DelayModel, labelled: pl.DataFrame
 ) -> None:
-    """Also of `valid`, which it learns from in the end: both are in the mean."""
+    """Also of `valid`, which it learns from too: both are in the mean."""
     mean = TRAINER.predict(model, labelled).mean()
     assert mean == pytest.approx(labelled["is_late"].mean(), abs=0.01)
 
@@ -139,7 +140,7 @@ def test_the_mean_prediction_is_the_late_share_it_learned_from(
 def test_the_recorded_loss_is_that_of_the_predictions(
     train: pl.DataFrame, valid: pl.DataFrame
 ) -> None:
-    once = TRAINER.fit(train, valid, PARAMS.model_copy(update={"refit": False}), 1)
+    once = TRAINER.fit(train, valid, PARAMS.model_copy(update={"include_valid": False}), 1)
     history = TRAINER.history(once)
     assert history.height == 2 * PARAMS.num_iterations
     for part, frame in (("train", train), ("valid", valid)):
@@ -148,13 +149,15 @@ def test_the_recorded_loss_is_that_of_the_predictions(
         assert last == pytest.approx(-np.log(np.where(y, p, 1 - p)).mean(), abs=1e-6)
 
 
-def test_a_refit_keeps_the_history_of_the_first_fit_and_equals_learning_from_both(
+def test_it_learns_from_the_newest_known_days_as_from_all_others(
     train: pl.DataFrame, valid: pl.DataFrame, model: DelayModel
 ) -> None:
     both = TRAINER.fit(pl.concat([train, valid]), valid.clear(), PARAMS, 1)
     assert TRAINER.save(both) == TRAINER.save(model)
-    assert set(TRAINER.history(model)["part"]) == {"train", "valid"}
-    assert set(TRAINER.history(both)["part"]) == {"train"}
+    assert set(TRAINER.history(model)["part"]) == {"train"}
+    apart = TRAINER.fit(train, valid, PARAMS.model_copy(update={"include_valid": False}), 1)
+    without = TRAINER.fit(train, valid.clear(), PARAMS, 1)
+    assert TRAINER.predict(apart, valid).equals(TRAINER.predict(without, valid))
 
 
 def test_contributions_add_up_to_the_log_odds(model: DelayModel, labelled: pl.DataFrame) -> None:

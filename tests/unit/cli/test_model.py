@@ -172,7 +172,7 @@ def test_no_day_is_told_in_a_line(trained: Lake, on: str) -> None:
         ("num_leaves=abc", "num_leaves=abc: Input should be a valid integer"),
         ("num_leaves=63.0", "num_leaves=63.0: Input should be a valid integer"),
         ("num_leaves=1", "num_leaves=1: Input should be greater than or equal to 2"),
-        ("refit=1", "refit=1: Input should be a valid boolean"),
+        ("include_valid=1", "include_valid=1: Input should be a valid boolean"),
         ("learning_rate=", "learning_rate=: Input should be a valid number"),
         ("lambda_l2=Infinity", "'lambda_l2=Infinity': expected a finite number"),
         ("lambda_l2=1e999", "'lambda_l2=1e999': expected a finite number"),
@@ -192,12 +192,12 @@ def test_a_wrong_parameter_is_told_before_anything_runs(
 
 @pytest.mark.usefixtures("features")
 def test_right_parameters_reach_the_run(asked: list[Any]) -> None:
-    shown("train", PRODUCT, "-p", "num_leaves=63", "-p", "learning_rate=1", "-p", "refit=false",
-          "--known-through", "20131031")  # fmt: skip
+    shown("train", PRODUCT, "-p", "num_leaves=63", "-p", "learning_rate=1",
+          "-p", "include_valid=false", "--known-through", "20131031")  # fmt: skip
     assert asked == [
         {
             "note": "asked for",
-            "params": {"num_leaves": 63, "learning_rate": 1, "refit": False},
+            "params": {"num_leaves": 63, "learning_rate": 1, "include_valid": False},
             "known_through": "2013-10-31",
         }
     ]
