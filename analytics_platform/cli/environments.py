@@ -48,8 +48,8 @@ def clone(
 
 def diff(first: Source, second: Target, product: ProductOption = None) -> None:
     """Say what the first environment would change in the second: `ap diff staging production`."""
+    from analytics_platform.cli.execution import load_repository
     from analytics_platform.cli.products import UnknownProductError, find_product, only_product
-    from analytics_platform.cli.run import load_repository
     from analytics_platform.components.state import shape_of
     from analytics_platform.environments import diff as compare
     from analytics_platform.lake import LakeError
@@ -72,8 +72,8 @@ def diff(first: Source, second: Target, product: ProductOption = None) -> None:
 
 def promote(source: Source, target: Target, product: ProductOption = None) -> None:
     """Release a clone's state in its origin without computing it again."""
+    from analytics_platform.cli.execution import load_repository
     from analytics_platform.cli.products import UnknownProductError, find_product, only_product
-    from analytics_platform.cli.run import load_repository
     from analytics_platform.components.state import shape_of
     from analytics_platform.environments import promote as take_over
     from analytics_platform.lake import FileStore, LakeError

@@ -142,7 +142,7 @@ def revert(
     note: Note = "",
 ) -> None:
     """Put days of the working state back to the released state, so that the others may go out."""
-    from analytics_platform.cli.run import load_repository
+    from analytics_platform.cli.execution import load_repository
     from analytics_platform.components.state import shape_of
     from analytics_platform.lake import LakeError
     from analytics_platform.release import revert as put_back

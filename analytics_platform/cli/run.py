@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
-from dagster._core.errors import DagsterAssetCheckFailedError
-from dagster._core.utils import make_new_run_id
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from analytics_platform.arrivals import BEING_WRITTEN, Look, landing_zone
-from analytics_platform.cli.instance import (
-    PROCESS_TAG,
-    fail_abandoned_runs,
-    prepare_dagster_home,
-)
+from analytics_platform.cli.execution import execute, load_repository
+from analytics_platform.cli.instance import fail_abandoned_runs, prepare_dagster_home
 from analytics_platform.cli.products import UnknownProductError, find_product
+from analytics_platform.cli.stage import Stage
+from analytics_platform.cli.summary import print_summary
 from analytics_platform.components.alerts import tell
 from analytics_platform.components.landing_source import replay_config
-from analytics_platform.components.product import job_name, run_tags
 from analytics_platform.components.state import look_at, nodes_of, product_state, sources_of
 from analytics_platform.lake import FileStore, Lake, records
 from analytics_platform.lake.records import WHOLE
@@ -38,33 +29,12 @@ PATIENCE_SECONDS = 60.0
 """How long files that are being written are waited for when nothing else is to be done."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One run that was started, for the summary.
-
-    Attributes:
-        title: What it did, in words.
-        seconds: Wall time.
-        succeeded: Whether the run succeeded.
-        error: The first failure's message, empty otherwise.
-        is_check: Whether it did what it was to do, and a blocking check on that failed.
-    """
-
-    title: str
-    seconds: float
-    succeeded: bool
-    error: str
-    is_check: bool = False
-
-
 def run_product(product: str, console: Console) -> bool:
     """Run everything that is behind in a product, and print the summary.
 
     Returns:
         Whether every run succeeded and nothing that arrived was left behind.
     """
-    from analytics_platform.cli.summary import print_summary
-
     find_product(product)
     prepare_dagster_home()
     settings = get_settings()
@@ -95,7 +65,7 @@ def run_product(product: str, console: Console) -> bool:
                     break
                 patience -= _wait_for(found, console)
                 continue
-            stage = _execute(product, planned, repository, instance, console)
+            stage = execute(product, planned, repository, instance, console)
             stages.append(stage)
             if not stage.succeeded:
                 failed.add(planned.fingerprint)
@@ -168,7 +138,7 @@ def materialize(
     last = first if last is None else last
     planned = PlannedRun(cadence, (asset,), first or WHOLE, last or WHOLE, "asked for", "")
     with dg.DagsterInstance.get() as instance:
-        return _execute(product, planned, repository, instance, console).succeeded
+        return execute(product, planned, repository, instance, console).succeeded
 
 
 def run_whole(
@@ -184,7 +154,7 @@ def run_whole(
     repository = load_repository(console)
     planned = PlannedRun("whole", tuple(assets), WHOLE, WHOLE, "asked for", "")
     with dg.DagsterInstance.get() as instance:
-        return _execute(product, planned, repository, instance, console, run_config).succeeded
+        return execute(product, planned, repository, instance, console, run_config).succeeded
 
 
 def replay(product: str, asset: str, partitions: Sequence[str], console: Console) -> list[Stage]:
@@ -206,7 +176,7 @@ def replay(product: str, asset: str, partitions: Sequence[str], console: Console
     config = replay_config(product, asset)
     with dg.DagsterInstance.get() as instance:
         return [
-            _execute(
+            execute(
                 product,
                 PlannedRun(cadence, (asset,), first, last, "asked for", ""),
                 repository,
@@ -244,115 +214,3 @@ def _adjacent(partitions: Sequence[str]) -> list[tuple[str, str]]:
                 continue
         ranges.append((partition, partition))
     return ranges
-
-
-def load_repository(console: Console) -> dg.RepositoryDefinition:
-    """The code location, as Dagster's servers load it."""
-    with console.status("Loading the code location …"), _quiet():
-        from analytics_platform.definitions import defs
-
-        repository = defs().get_repository_def()
-        # Made when it is first asked for, which is when it says what is in preview.
-        _ = repository.asset_graph
-        return repository
-
-
-def _execute(
-    product: str,
-    planned: PlannedRun,
-    repository: dg.RepositoryDefinition,
-    instance: dg.DagsterInstance,
-    console: Console,
-    run_config: Mapping[str, Any] | None = None,
-) -> Stage:
-    title = _title(planned)
-    started = time.perf_counter()
-    run_id = make_new_run_id()
-    with _progress(console, title) as step, _quiet():
-        job = repository.get_job(job_name(product, planned.cadence))
-        instance.add_event_listener(run_id, lambda entry: _tell_step(entry, step))
-        result = job.execute_in_process(
-            run_id=run_id,
-            instance=instance,
-            # Every event stands in the run's log in the UI; the terminal shows the steps.
-            run_config={
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                **(run_config or {}),
-            },
-            tags=run_tags(product, planned) | {PROCESS_TAG: str(os.getpid())},
-            asset_selection=[dg.AssetKey([product, asset]) for asset in planned.assets],
-            raise_on_error=False,
-        )
-    seconds = time.perf_counter() - started
-    error = "" if result.success else _first_error(result)
-    mark = "[green]✓[/green]" if result.success else "[red]✗[/red]"
-    console.print(f"{mark} {title} [dim]{seconds:.1f} s[/dim]", highlight=False)
-    if error:
-        console.print(error, style="red", markup=False, highlight=False, soft_wrap=True)
-    return Stage(title, seconds, result.success, error, is_check=_is_check(result))
-
-
-def _title(planned: PlannedRun) -> str:
-    first, last = planned.assets[0], planned.assets[-1]
-    tables = first if len(planned.assets) == 1 else f"{first} … {last} ({len(planned.assets)})"
-    if not planned.first:
-        return tables
-    if planned.first == planned.last:
-        return f"{tables}, {planned.first}"
-    return f"{tables}, {planned.first} to {planned.last}"
-
-
-def _first_error(result: dg.ExecuteInProcessResult) -> str:
-    messages = []
-    for event in result.filter_events(lambda event: event.is_step_failure):
-        failure = event.step_failure_data
-        if failure.user_failure_data is not None:
-            messages.append(failure.user_failure_data.description or "")
-        elif failure.error is not None:
-            error = failure.error
-            while error.cause is not None:
-                error = error.cause
-            messages.append(error.message.strip())
-    return "\n".join(message for message in messages if message) or "The run failed."
-
-
-def _is_check(result: dg.ExecuteInProcessResult) -> bool:
-    """Whether nothing but blocking checks failed a run."""
-    errors = [
-        event.step_failure_data.error
-        for event in result.filter_events(lambda event: event.is_step_failure)
-    ]
-    return bool(errors) and all(
-        error is not None and error.cls_name == DagsterAssetCheckFailedError.__name__
-        for error in errors
-    )
-
-
-@contextmanager
-def _progress(console: Console, title: str) -> Iterator[Callable[[str], None]]:
-    """A line that says which step is at work and for how long."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title)
-
-        def step(name: str) -> None:
-            progress.update(task, description=f"{title} · {name}")
-            if not console.is_terminal:
-                console.print(f"  … {name}", highlight=False)
-
-        yield step
-
-
-def _tell_step(entry: dg.EventLogEntry, step: Callable[[str], None]) -> None:
-    event = entry.dagster_event
-    if event is not None and event.event_type_value == "STEP_START":
-        step((event.step_key or "").rpartition("__")[2])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Dagster's notices of what is in preview out of a summary for people."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-        warnings.filterwarnings("ignore", category=dg.BetaWarning)
-        yield

@@ -10,7 +10,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from analytics_platform.arrivals import ARRIVED
 from analytics_platform.cli.products import find_product
+from analytics_platform.cli.stage import Stage
 from analytics_platform.lake import FileStore, Lake, ledger, records
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.modeling import champion
@@ -26,10 +26,6 @@ from analytics_platform.modeling.registry import models_of, versions
 from analytics_platform.monitoring.spc.judge import INFORMATIVE_PANELS
 from analytics_platform.release import ReleaseLog
 from analytics_platform.settings import get_settings
-
-if TYPE_CHECKING:
-    from analytics_platform.cli.run import Stage
-
 
 TO_BE_SEEN_TO = ["rejected", "unmatched", "out_of_range", "vanished"]
 SHOWN = 10

@@ -17,7 +17,7 @@ from analytics_platform.components.model import training
 from analytics_platform.components.model.declaration import (
     BacktestSpec,
     GateSpec,
-    Model,
+    ModelDeclaration,
     SplitSpec,
 )
 from analytics_platform.lake import FileStore, Lake
@@ -54,7 +54,7 @@ SPLIT = SplitSpec(
 )
 
 
-def declared(**changed: Any) -> Model:
+def declared(**changed: Any) -> ModelDeclaration:
     return test_models.declared(**{"ablation": [], "split": SPLIT, **changed})
 
 

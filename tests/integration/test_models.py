@@ -17,7 +17,7 @@ from analytics_platform.components.model.declaration import (
     BacktestSpec,
     CheckRef,
     GateSpec,
-    Model,
+    ModelDeclaration,
     RetrainSpec,
     SplitSpec,
 )
@@ -51,7 +51,7 @@ LITTLE = {"num_iterations": 3, "learning_rate": 0.3, "num_leaves": 3}
 """Better than a rate, and no more."""
 
 
-def declared(**changed: Any) -> Model:
+def declared(**changed: Any) -> ModelDeclaration:
     attributes: dict[str, Any] = {
         "name": "returns",
         "description": "Whether an order comes back.",
@@ -79,7 +79,7 @@ def declared(**changed: Any) -> Model:
             cron="0 5 1 * *", when_failing=[CheckRef(asset="performance_orders", check="ranks")]
         ),
     }
-    return Model(**(attributes | changed))
+    return ModelDeclaration(**(attributes | changed))
 
 
 def shop_of(lake: Lake) -> Lake:
@@ -97,7 +97,10 @@ def shop(lake: Lake) -> Lake:
 
 
 def run(
-    model: Model, assets: Sequence[str], config: dict[str, Any] | None = None, **options: Any
+    model: ModelDeclaration,
+    assets: Sequence[str],
+    config: dict[str, Any] | None = None,
+    **options: Any,
 ) -> dg.ExecuteInProcessResult:
     """Materialise assets of a model as a run does; the tables that it reads stand."""
     trainer = resolve(model.trainer)
@@ -117,7 +120,7 @@ def run(
     )
 
 
-def train(model: Model, **config: Any) -> dg.ExecuteInProcessResult:
+def train(model: ModelDeclaration, **config: Any) -> dg.ExecuteInProcessResult:
     result = run(model, [model.challenger], config)
     decided = run(model, [model.name])
     assert decided.success or not result.success

@@ -4,6 +4,6 @@ Belongs here: a declared model as assets, checks, a schedule and a sensor. Does 
 how something is measured and decided (`analytics_platform.modeling`).
 """
 
-from analytics_platform.components.model.declaration import Model
+from analytics_platform.components.model.component import Model
 
 __all__ = ["Model"]

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 
-from analytics_platform.components.model.declaration import Model
+from analytics_platform.components.model.declaration import ModelDeclaration
 from analytics_platform.modeling import ModelVersion, plots
 from analytics_platform.modeling.backtest import MODEL
 from analytics_platform.modeling.card import (
@@ -35,7 +35,7 @@ def pictures_of(found: Challenge, label: str) -> Pictures:
 
 
 def card_of(
-    declared: Model,
+    declared: ModelDeclaration,
     version: ModelVersion,
     found: Challenge,
     pictures: Pictures,

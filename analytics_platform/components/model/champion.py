@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 from pydantic import Field
 
-from analytics_platform.components.model.declaration import Model
+from analytics_platform.components.model.declaration import ModelDeclaration
 from analytics_platform.components.product_spec import (
     ProductSpec,
     check_result,
@@ -53,7 +53,7 @@ class ChampionConfig(dg.Config):
     reason: str = Field(default="", description="Why; a person's decision needs a reason.")
 
 
-def build_champion(declared: Model, product: ProductSpec) -> dg.AssetsDefinition:
+def build_champion(declared: ModelDeclaration, product: ProductSpec) -> dg.AssetsDefinition:
     """The asset of the version in force."""
     spec = product.asset_spec(
         declared.name,
@@ -161,7 +161,9 @@ class _Look:
     produced: GateResult
 
 
-def _look(lake: Lake, declared: Model, product: ProductSpec, version: ModelVersion) -> _Look:
+def _look(
+    lake: Lake, declared: ModelDeclaration, product: ProductSpec, version: ModelVersion
+) -> _Look:
     """Load a version's artifact, and hold its columns against the features table as it stands."""
     unusable = ""
     try:
@@ -175,7 +177,11 @@ def _look(lake: Lake, declared: Model, product: ProductSpec, version: ModelVersi
 
 
 def _decide(
-    lake: Lake, declared: Model, product: ProductSpec, config: ChampionConfig, run_id: str
+    lake: Lake,
+    declared: ModelDeclaration,
+    product: ProductSpec,
+    config: ChampionConfig,
+    run_id: str,
 ) -> tuple[ModelVersion, str]:
     """Decide, write the decision down, and give the version in force and the decision in words.
 
@@ -211,7 +217,10 @@ def _decide(
 
 
 def _choose(
-    con: duckdb.DuckDBPyConnection, declared: Model, product: ProductSpec, config: ChampionConfig
+    con: duckdb.DuckDBPyConnection,
+    declared: ModelDeclaration,
+    product: ProductSpec,
+    config: ChampionConfig,
 ) -> _Choice:
     """Which version is to be decided on, and how; nothing is written.
 
@@ -267,7 +276,7 @@ def _said_by_gates(version: ModelVersion) -> str:
     return "; ".join(gate.line() for gate in version.refused_by)
 
 
-def _may_not(declared: Model, version: ModelVersion, reason: str) -> dg.Failure:
+def _may_not(declared: ModelDeclaration, version: ModelVersion, reason: str) -> dg.Failure:
     return dg.Failure(
         f"Version {version.version} of {declared.name} may not be champion: {reason}.",
         allow_retries=False,
@@ -275,7 +284,7 @@ def _may_not(declared: Model, version: ModelVersion, reason: str) -> dg.Failure:
 
 
 def _require_usable(
-    lake: Lake, declared: Model, product: ProductSpec, version: ModelVersion
+    lake: Lake, declared: ModelDeclaration, product: ProductSpec, version: ModelVersion
 ) -> None:
     """Show that a version can predict before it is put in force.
 

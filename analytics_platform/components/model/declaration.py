@@ -97,7 +97,7 @@ class RetrainSpec(dg.Model, dg.Resolvable):
     at_most_every_days: float = 7.0
 
 
-class Model(dg.Component, dg.Model, dg.Resolvable):
+class ModelDeclaration(dg.Model, dg.Resolvable):
     """A binary classifier and what follows from it.
 
     Attributes:
@@ -155,9 +155,3 @@ class Model(dg.Component, dg.Model, dg.Resolvable):
     def first_day(self) -> dt.date:
         """The first day to learn from."""
         return dt.date.fromisoformat(self.split.first_day)
-
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The challenger, the champion, predictions, their outcomes, and each day's performance."""
-        from analytics_platform.components.model import assembly
-
-        return assembly.build(self, context)

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from analytics_platform.components.model.declaration import Model
+from analytics_platform.components.model.declaration import ModelDeclaration
 from analytics_platform.components.product_spec import PRODUCT_TAG, ProductSpec
 from analytics_platform.lake import Lake, records
 from analytics_platform.lake.io_manager import LakeResource
@@ -14,12 +14,12 @@ from analytics_platform.modeling.registry import versions
 from analytics_platform.settings import get_settings
 
 
-def job_of(declared: Model, product: ProductSpec) -> str:
+def job_of(declared: ModelDeclaration, product: ProductSpec) -> str:
     """The name of the job that trains a challenger and decides on it."""
     return f"{product.name}_{declared.name}_training"
 
 
-def build_retraining(declared: Model, product: ProductSpec) -> dg.Definitions:
+def build_retraining(declared: ModelDeclaration, product: ProductSpec) -> dg.Definitions:
     """The training job, its schedule and its sensor, as far as they are declared."""
     job = dg.define_asset_job(
         job_of(declared, product),
@@ -38,7 +38,7 @@ def build_retraining(declared: Model, product: ProductSpec) -> dg.Definitions:
     return dg.Definitions(jobs=[job], schedules=schedules, sensors=sensors)
 
 
-def _schedule(declared: Model, product: ProductSpec, job: Any) -> dg.ScheduleDefinition:
+def _schedule(declared: ModelDeclaration, product: ProductSpec, job: Any) -> dg.ScheduleDefinition:
     cron = declared.retrain.cron or ""
 
     @dg.schedule(
@@ -59,7 +59,7 @@ def _schedule(declared: Model, product: ProductSpec, job: Any) -> dg.ScheduleDef
     return by_the_clock
 
 
-def _sensor(declared: Model, product: ProductSpec, job: Any) -> dg.SensorDefinition:
+def _sensor(declared: ModelDeclaration, product: ProductSpec, job: Any) -> dg.SensorDefinition:
     named = ", ".join(f"{of.asset} · {of.check}" for of in declared.retrain.when_failing)
 
     @dg.sensor(
@@ -84,12 +84,14 @@ def _sensor(declared: Model, product: ProductSpec, job: Any) -> dg.SensorDefinit
     return when_out_of_control
 
 
-def training_config(declared: Model, product: ProductSpec, note: str) -> dict[str, Any]:
+def training_config(declared: ModelDeclaration, product: ProductSpec, note: str) -> dict[str, Any]:
     """The run config of a training with a note, and everything else as declared."""
     return {"ops": {f"{product.name}__{declared.challenger}": {"config": {"note": note}}}}
 
 
-def too_early_for(lake: Lake, declared: Model, product: str, now: dt.datetime | None = None) -> str:
+def too_early_for(
+    lake: Lake, declared: ModelDeclaration, product: str, now: dt.datetime | None = None
+) -> str:
     """Why a training would be too soon after the last one; empty if it is not.
 
     Args:
@@ -113,7 +115,7 @@ def too_early_for(lake: Lake, declared: Model, product: str, now: dt.datetime | 
     )
 
 
-def out_of_control(lake: Lake, declared: Model, product: str) -> Sequence[str]:
+def out_of_control(lake: Lake, declared: ModelDeclaration, product: str) -> Sequence[str]:
     """The declared checks that fail on a state newer than the last training, one line each."""
     with lake.reader() as con:
         made = versions(con, product, declared.name)

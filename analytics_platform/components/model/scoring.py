@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from analytics_platform.components.model.declaration import Model
+from analytics_platform.components.model.declaration import ModelDeclaration
 from analytics_platform.components.product_spec import (
     ProductSpec,
     check_result,
@@ -42,7 +42,7 @@ LEAST_OF_EACH = 5
 
 
 def build_predictions(
-    declared: Model, product: ProductSpec, trainer: Trainer[Any, Any]
+    declared: ModelDeclaration, product: ProductSpec, trainer: Trainer[Any, Any]
 ) -> dg.AssetsDefinition:
     """The probability of every row of the features, by the champion."""
     spec = product.asset_spec(
@@ -87,7 +87,7 @@ def build_predictions(
 
 
 def _versions(
-    lake: Lake, declared: Model, product: ProductSpec, days: list[str]
+    lake: Lake, declared: ModelDeclaration, product: ProductSpec, days: list[str]
 ) -> list[tuple[ModelVersion, list[str]]]:
     """The version to score each day with: the champion, or the one that a release was made with."""
     history = ModelHistory.to_repeat()
@@ -113,7 +113,7 @@ def _versions(
 
 def _scored(
     lake: Lake,
-    declared: Model,
+    declared: ModelDeclaration,
     product: ProductSpec,
     version: ModelVersion,
     days: list[str],
@@ -132,7 +132,7 @@ def _scored(
 
 
 def _prediction_counts(
-    lake: Lake, product: ProductSpec, declared: Model, days: list[str]
+    lake: Lake, product: ProductSpec, declared: ModelDeclaration, days: list[str]
 ) -> tuple[int, int, int]:
     """Rows of features, distinct rows predicted, and predictions outside 0 to 1."""
     day, key = identifier(declared.time_column), identifier(declared.key)
@@ -154,7 +154,9 @@ def _prediction_counts(
     return row[0], row[1], row[2]
 
 
-def build_outcomes(declared: Model, product: ProductSpec, label: str) -> dg.AssetsDefinition:
+def build_outcomes(
+    declared: ModelDeclaration, product: ProductSpec, label: str
+) -> dg.AssetsDefinition:
     """Predictions beside what happened.
 
     Args:
@@ -214,7 +216,9 @@ def build_outcomes(declared: Model, product: ProductSpec, label: str) -> dg.Asse
     return outcomes
 
 
-def build_performance(declared: Model, product: ProductSpec, label: str) -> dg.AssetsDefinition:
+def build_performance(
+    declared: ModelDeclaration, product: ProductSpec, label: str
+) -> dg.AssetsDefinition:
     """How the predictions of each day did.
 
     Args:

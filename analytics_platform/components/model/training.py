@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from analytics_platform.components.model.cards import card_of, pictures_of
-from analytics_platform.components.model.declaration import Model
+from analytics_platform.components.model.declaration import ModelDeclaration
 from analytics_platform.components.product_spec import NEEDS_DAYS, ProductSpec, file_link
 from analytics_platform.lake import FileStore, Lake, StoredFile
 from analytics_platform.lake.io_manager import LakeResource
@@ -58,7 +58,7 @@ GATES = {
 
 
 def build_challenger(
-    declared: Model, product: ProductSpec, trainer: Trainer[Any, Any]
+    declared: ModelDeclaration, product: ProductSpec, trainer: Trainer[Any, Any]
 ) -> dg.AssetsDefinition:
     """The asset that trains a challenger."""
     split = declared.split
@@ -127,8 +127,8 @@ def build_challenger(
 
 
 def _to_repeat(
-    declared: Model, trainer: Trainer[Any, Any], config: Any, one: RepeatedTraining
-) -> tuple[Model, Trainer[Any, Any], Any]:
+    declared: ModelDeclaration, trainer: Trainer[Any, Any], config: Any, one: RepeatedTraining
+) -> tuple[ModelDeclaration, Trainer[Any, Any], Any]:
     """A training as it was: by its own trainer, with its parameters, seed, day and number."""
     if one.trainer not in {"", declared.trainer}:
         declared = declared.model_copy(update={"trainer": one.trainer})
@@ -155,7 +155,7 @@ def _as_checks(
     return [of.get(check.name, GateResult(check.name, True, lacking)) for check in checks]
 
 
-def _config_type(declared: Model, trainer: Trainer[Any, Any]) -> type[dg.Config]:
+def _config_type(declared: ModelDeclaration, trainer: Trainer[Any, Any]) -> type[dg.Config]:
     """Run config of a training, with the trainer's parameters as typed defaults."""
     params = trainer.Params
     if not issubclass(params, dg.Config):
@@ -185,7 +185,7 @@ def _config_type(declared: Model, trainer: Trainer[Any, Any]) -> type[dg.Config]
 def _train(
     context: dg.AssetExecutionContext,
     lake: Lake,
-    declared: Model,
+    declared: ModelDeclaration,
     product: ProductSpec,
     trainer: Trainer[Any, Any],
     config: Any,
@@ -260,7 +260,7 @@ def _train(
 
 def _record(
     lake: Lake,
-    declared: Model,
+    declared: ModelDeclaration,
     version: ModelVersion,
     found: Challenge,
     pictures: Pictures,
@@ -328,7 +328,7 @@ def _params(trainer: Trainer[Any, Any], given: Any) -> BaseModel:
 
 def _known_through(
     con: duckdb.DuckDBPyConnection,
-    declared: Model,
+    declared: ModelDeclaration,
     product: ProductSpec,
     label: str,
     asked: str | None,
@@ -360,7 +360,7 @@ def _known_through(
 
 def _labelled(
     con: duckdb.DuckDBPyConnection,
-    declared: Model,
+    declared: ModelDeclaration,
     product: ProductSpec,
     label: str,
     known_through: dt.date,
@@ -379,7 +379,7 @@ def _labelled(
     ).pl()
 
 
-def _plan(declared: Model, known_through: dt.date, seed: int) -> ChallengePlan:
+def _plan(declared: ModelDeclaration, known_through: dt.date, seed: int) -> ChallengePlan:
     split, demanded = declared.split, declared.gates
     return ChallengePlan(
         trainer_path=declared.trainer,
