@@ -53,6 +53,31 @@ def list_alerts(
 
 
 @app.command()
+def acknowledge(
+    product: Annotated[str, typer.Argument(help="The alert's product, or `platform`.")],
+    subject: Annotated[str, typer.Argument(help="Its subject, as `ap alerts list` shows it.")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why it may stand for now.")],
+) -> None:
+    """Say that you know of an open alert: it is told again only when something is new, or over."""
+    from analytics_platform.lake import Lake, WriterBusyError
+    from analytics_platform.monitoring import alerts
+
+    open_ones, _ = _read()
+    if not reason.strip():
+        raise fail("A reason is needed: others will ask why it may stand.")
+    try:
+        known = alerts.acknowledge(Lake.from_settings(get_settings()), product, subject, reason)
+    except WriterBusyError as busy:
+        raise fail(str(busy)) from busy
+    if not known:
+        identities = [one.identity for one in open_ones if one.is_open]
+        standing = ", ".join(sorted(f"{one.product} {one.subject}" for one in identities))
+        raise fail(f"No open alert of {product} is {subject!r}; open are: {standing or 'none'}.")
+    for alert in known:
+        console.print(f"{product} · {alert.identity.subject} is acknowledged.", highlight=False)
+
+
+@app.command()
 def status() -> None:
     """Say when the alerter last looked, how its channels do, and what it has yet to tell."""
     from analytics_platform.monitoring.alerts import channels_of
@@ -110,7 +135,7 @@ def test() -> None:
 
 _COLUMNS = (
     "product", "kind", "subject", "state", "severity", "summary", "link", "opened_at",
-    "resolved_at", "told", "unsent",
+    "resolved_at", "told", "unsent", "acknowledged_at", "reason",
 )  # fmt: skip
 
 
@@ -144,6 +169,8 @@ def _row(alert: Alert) -> dict[str, Any]:
         "resolved_at": alert.resolved_at,
         "told": {name: told.at for name, told in alert.told.items()},
         "unsent": dict(alert.unsent),
+        "acknowledged_at": alert.acknowledged and alert.acknowledged.at,
+        "reason": alert.acknowledged and alert.acknowledged.reason,
     }
 
 
@@ -164,6 +191,11 @@ def _print(rows: list[dict[str, Any]]) -> None:
             f"  {row['summary']}",
             f"  since {row['opened_at']:%Y-%m-%d %H:%M} UTC{over}; told: {told}",
             *(f"  not sent to {name}: {why}" for name, why in row["unsent"].items()),
+            *(
+                [f"  acknowledged {row['acknowledged_at']:%Y-%m-%d %H:%M}: {row['reason']}"]
+                if row["acknowledged_at"]
+                else []
+            ),
             f"  {row['link']}",
         ]
         console.print(lines[0], style=style, markup=False, highlight=False, soft_wrap=True)

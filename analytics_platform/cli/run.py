@@ -79,9 +79,7 @@ def run_product(product: str, console: Console) -> bool:
 def _tell_alerts(
     lake: Lake, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, console: Console
 ) -> None:
-    """Tell what there is to tell, where alerts go anywhere: there may be no daemon that does."""
-    if not get_settings().alert_urls.get_secret_value():
-        return
+    """Look and tell as the alerter's sensor does: there may be no daemon that does."""
     try:
         with console.status("Telling alerts …"):
             report = tell(lake, instance, repository)
@@ -89,8 +87,12 @@ def _tell_alerts(
         # What was run stays run, whatever becomes of the news of it.
         console.print(f"Alerts were not told: {error}", style="yellow", markup=False)
         return
+    if not (report.opened or report.resolved or report.taken or report.errors):
+        return
     style = "yellow" if report.errors else None
     console.print(f"Alerts: {report.text()}", style=style, markup=False, highlight=False)
+    if report.opened:
+        console.print("  what is open: ap alerts list", highlight=False)
 
 
 def _may_settle(found: Look) -> bool:

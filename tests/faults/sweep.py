@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
@@ -26,6 +26,8 @@ from tests.faults.installation import (
 from tests.faults.stepper import Outcome, Scoreboard, Stepper
 
 _RANDOM = re.compile(r"[0-9a-f]{12,}|\.incoming-.*|\.new-.*|ducklake-[0-9a-f-]+")
+
+STEPS_AROUND = 8
 
 # What the libraries say of a full disk.
 NO_SPACE = re.compile(r"(?i)no space left|disk is full|disk I/O error|unable to open database file")
@@ -126,15 +128,19 @@ class Sweep:
         self.installation.restore()
         return self.installation.run(self.operation.call, kill_at=step, log=True)
 
-    def reach_the_end(self) -> None:
-        """Kill at later steps until the operation's end was seen, or it ends unharmed.
+    def reach_the_end(self, hit: Callable[[int], bool]) -> None:
+        """Hit around the last step until the operation's end was seen.
 
-        A run may take a few steps more than the whole run did, so that the step which was the last
-        there has others behind it here.
+        A run may take a few steps more or less than the whole run did: a folder of the store,
+        named by a hash, is there already or not.
+
+        Args:
+            hit: `kill` or `refuse`.
         """
-        step = len(self.steps)
-        while not self._expected <= self._seen and self.kill(step + 1):
-            step += 1
+        for step in range(len(self.steps) - STEPS_AROUND, len(self.steps) + STEPS_AROUND):
+            if self._expected <= self._seen:
+                return
+            hit(step)
 
     @property
     def _expected(self) -> set[int]:

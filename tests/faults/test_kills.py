@@ -45,7 +45,7 @@ def test_a_kill_at_each_kind_of_step_leaves_before_or_after(
     sweep = Sweep(operation, stepper, board, tmp_path, upkeep_every=4)
     for step in sample(sweep.steps, SAMPLED):
         assert sweep.kill(step, like_whole_run=True)
-    sweep.reach_the_end()
+    sweep.reach_the_end(sweep.kill)
     sweep.judge()
 
 
@@ -59,6 +59,7 @@ def test_a_kill_at_every_step_leaves_before_or_after(
     while sweep.kill(sweep.hit + 1):
         pass
     assert sweep.hit >= 0.9 * len(sweep.steps)
+    sweep.reach_the_end(sweep.kill)
     sweep.judge()
 
 

@@ -294,6 +294,15 @@ def test_the_commands_show_test_and_tell_of_the_alerter(
     as_csv = runner.invoke(app, ["alerts", "list", "--format", "csv"])
     assert as_csv.output.count("\n") == 3
     assert runner.invoke(app, ["alerts", "list", "platform"]).output == "0 alerts\n"
+    subject = "raw_airlines.files_are_readable"
+    without = runner.invoke(app, ["alerts", "acknowledge", PRODUCT, subject, "--reason", " "])
+    assert without.exit_code == 1
+    other = runner.invoke(app, ["alerts", "acknowledge", PRODUCT, "raw_flights", "-r", "seen"])
+    assert other.exit_code == 1
+    assert "'raw_flights'; open are: flight_delays raw_airlines, " in " ".join(other.output.split())
+    known = runner.invoke(app, ["alerts", "acknowledge", PRODUCT, subject, "-r", "asked for anew"])
+    assert known.exit_code == 0
+    assert "asked for anew" in runner.invoke(app, ["alerts", "list", PRODUCT]).output
     status = runner.invoke(app, ["alerts", "status"]).output
     assert "0 minutes ago" in status
     assert "2 open, 0 yet to be told" in status

@@ -23,7 +23,13 @@ from analytics_platform.monitoring.alerts.findings import (
     run_link,
 )
 from analytics_platform.monitoring.alerts.log import AlerterState, AlertLog
-from analytics_platform.monitoring.alerts.tick import TickReport, note_look, send_test, tick
+from analytics_platform.monitoring.alerts.tick import (
+    TickReport,
+    acknowledge,
+    note_look,
+    send_test,
+    tick,
+)
 
 __all__ = [
     "IN_CONTROL",
@@ -39,6 +45,7 @@ __all__ = [
     "Outgoing",
     "Policy",
     "TickReport",
+    "acknowledge",
     "asset_link",
     "channels_of",
     "check_findings",

@@ -17,9 +17,11 @@ Kind = Literal["check", "chart", "arrival", "run", "release"]
 a run that failed; a release that the gate refused."""
 
 Severity = Literal["error", "warning"]
-EventName = Literal["opened", "resolved", "notified", "repeated", "unsent", "settled"]
-"""It was found; it is over; a channel took the message of it; took it once more; did not take it;
-owes it to nobody any more, because its news is gone.
+EventName = Literal[
+    "opened", "resolved", "acknowledged", "notified", "repeated", "unsent", "settled"
+]
+"""It was found; it is over; a person knows of it; a channel took the message of it; took it once
+more; did not take it; owes it to nobody any more, because its news is gone.
 `notified` of an alert that is over says that the channel knows that, too."""
 
 Phase = Literal["open", "resolved"]
@@ -93,6 +95,21 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Acknowledged:
+    """That a person knows of an open alert.
+
+    Attributes:
+        at: When it was said, in UTC without a zone.
+        reason: Why it may stand for now.
+        news: The news that the person knew of.
+    """
+
+    at: dt.datetime
+    reason: str
+    news: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Alert:
     """An alert: open, or over and perhaps not told everywhere.
 
@@ -103,6 +120,7 @@ class Alert:
         owing: The channels that were there when it was over: each is to hear of it.
         told: What each channel knows.
         unsent: Why a channel did not take the newest message of it, as long as it is owed.
+        acknowledged: Who knows of it is told of what is new and of its end, but not again.
     """
 
     finding: Finding
@@ -111,6 +129,7 @@ class Alert:
     owing: frozenset[str] = frozenset()
     told: Mapping[str, Told] = field(default_factory=dict)
     unsent: Mapping[str, str] = field(default_factory=dict)
+    acknowledged: Acknowledged | None = None
 
     @property
     def identity(self) -> Identity:
@@ -136,10 +155,11 @@ class AlertEvent:
         finding: What was found at that time.
         name: What happened.
         at: When, in UTC without a zone.
-        channel: The channel it is about; empty for `opened` and `resolved`.
+        channel: The channel it is about; empty for `opened`, `resolved` and `acknowledged`.
         phase: What the channel was told.
         channels: The channels there were when it was over.
-        reason: Why a channel did not take a message, without its address.
+        reason: Why a channel did not take a message, without its address; or why an alert that a
+            person knows of may stand.
     """
 
     finding: Finding
@@ -316,7 +336,7 @@ def next_due(
             known = alert.told.get(channel.name)
             if state is not None:
                 moments.append(again or now)
-            elif alert.is_open and known is not None:
+            elif alert.is_open and known is not None and alert.acknowledged is None:
                 moments.append(max(known.at + policy.repeat, again or now))
     return min(moments, default=None)
 
@@ -338,6 +358,9 @@ def _state(channel: str, alert: Alert, now: dt.datetime, policy: Policy) -> Stat
     if not alert.is_open:
         return "resolved" if alert.owes(channel) else None
     known = alert.told.get(channel)
+    if alert.acknowledged is not None:
+        heard = alert.acknowledged.news | (known.news if known else frozenset())
+        return "more" if alert.finding.news - heard else None
     if known is None:
         return "new"
     if alert.finding.news - known.news:
@@ -363,6 +386,9 @@ def fold(events: Iterable[AlertEvent]) -> list[Alert]:
             continue
         if event.name == "resolved":
             alert = replace(alert, resolved_at=event.at, owing=frozenset(event.channels))
+        elif event.name == "acknowledged":
+            known = Acknowledged(event.at, event.reason, event.finding.news)
+            alert = replace(alert, acknowledged=known)
         elif event.name == "unsent":
             alert = replace(alert, unsent={**alert.unsent, event.channel: event.reason})
         elif event.name == "settled":

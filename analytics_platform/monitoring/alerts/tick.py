@@ -128,6 +128,46 @@ def note_look(lake: Lake) -> None:
         log.save(state)
 
 
+def acknowledge(
+    lake: Lake,
+    product: str,
+    subject: str,
+    reason: str,
+    *,
+    now: Callable[[], dt.datetime] = records.now,
+) -> list[Alert]:
+    """Note that a person knows of open alerts: they are not said again until something is new.
+
+    Args:
+        lake: The environment's lake.
+        product: Their product, or `platform`.
+        subject: Their subject, such as `asset.check`.
+        reason: Why they may stand for now.
+        now: Gives this moment, in UTC without a zone.
+
+    Returns:
+        The alerts; none where no such one is open.
+
+    Raises:
+        WriterBusyError: If a look is at work.
+    """
+    log = AlertLog(lake)
+    with log.turn.held("acknowledge alerts"):
+        state = log.state()
+        known = [
+            alert
+            for alert in log.alerts(state)
+            if alert.is_open
+            and alert.identity.product == product
+            and alert.identity.subject == subject
+        ]
+        moment = now()
+        log.append(
+            state, [AlertEvent(one.finding, "acknowledged", moment, reason=reason) for one in known]
+        )
+        return known
+
+
 def _outgoing(message: Message, settings: Settings) -> Outgoing:
     headline = title(message, settings.environment)
     severity = headline.partition("]")[0].strip("[")

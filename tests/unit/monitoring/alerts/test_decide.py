@@ -230,6 +230,42 @@ def test_what_cannot_be_judged_stays_as_it_is() -> None:
     assert decide(fold(opened), Evidence(()), [], START, POLICY).events[0].name == "resolved"
 
 
+def test_what_a_person_knows_of_is_told_again_only_when_something_is_new_or_it_is_over() -> None:
+    world, one = World(), IDENTITIES[0]
+    day, later = frozenset({"2013-02-08"}), frozenset({"2013-02-08", "2013-02-09"})
+    both, hour = frozenset(NAMES), dt.timedelta(hours=1)
+
+    def look(news: frozenset[str] | None, after: dt.timedelta = hour) -> list[str]:
+        wrong = {} if news is None else {one: news}
+        said = world.look(Step(after, wrong, both))
+        return sorted({notice.state for message in said for notice in message.notices})
+
+    def acknowledge(news: frozenset[str]) -> None:
+        world.events.append(
+            AlertEvent(finding(one, news), "acknowledged", world.now, reason="the mast is down")
+        )
+
+    assert look(day) == ["new"]
+    acknowledge(day)
+    assert look(day, dt.timedelta(days=3)) == []
+    assert next_due(fold(world.events), list(world.channels.values()), world.now, POLICY) is None
+    assert look(later) == ["more"]
+    assert look(later, dt.timedelta(days=3)) == []
+    assert look(None) == ["resolved"]
+    # It is another alert when it comes back.
+    assert look(day) == ["new"]
+    assert look(day, dt.timedelta(days=3)) == ["still"]
+
+
+def test_what_is_acknowledged_before_anybody_was_told_is_not_told() -> None:
+    known = AlertEvent(finding(IDENTITIES[0]), "acknowledged", START, reason="I am at it")
+    alerts = fold([AlertEvent(finding(IDENTITIES[0]), "opened", START), known, known])
+    assert alerts[0].acknowledged is not None
+    assert alerts[0].acknowledged.reason == "I am at it"
+    evidence = Evidence((finding(IDENTITIES[0]),))
+    assert not decide(alerts, evidence, [Channel("json-1")], START, POLICY).messages
+
+
 def test_a_channel_that_is_new_hears_what_is_open_and_not_what_is_long_over() -> None:
     world = World(channels={"json-1": Channel("json-1")})
     look(world, 0, IDENTITIES[0], IDENTITIES[1])

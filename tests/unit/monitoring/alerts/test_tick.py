@@ -14,7 +14,7 @@ from analytics_platform.monitoring.alerts import log as log_module
 from analytics_platform.monitoring.alerts.channels import Delivery, Outgoing, send
 from analytics_platform.monitoring.alerts.decide import Evidence, Finding, Identity
 from analytics_platform.monitoring.alerts.log import AlertLog
-from analytics_platform.monitoring.alerts.tick import TickReport, note_look, tick
+from analytics_platform.monitoring.alerts.tick import TickReport, acknowledge, note_look, tick
 from analytics_platform.settings import Settings
 from tests.sinks import HttpSink, SmtpSink, http_sink, smtp_sink
 
@@ -258,3 +258,24 @@ def test_no_secret_is_written_anywhere(
         assert b"tokentoken" not in content, path
     assert "verysecret" not in caplog.text
     assert "verysecret" not in repr(alerter.settings)
+
+
+def test_an_acknowledged_alert_is_quiet_until_it_is_over(
+    lake: Lake, settings: Settings, web: HttpSink
+) -> None:
+    alerter = Alerter(lake, settings, web.url)
+    alerter.look(WRONG)
+    told = len(web.posts)
+
+    def say(product: str, subject: str) -> int:
+        return len(acknowledge(lake, product, subject, "known", now=lambda: alerter.now))
+
+    assert say("flight_delays", "fct_flights.another") == 0
+    assert say("weather", WRONG.identity.subject) == 0
+    assert say("flight_delays", WRONG.identity.subject) == 1
+    assert alerter.look(WRONG, after_minutes=72 * 60).taken == 0
+    assert len(web.posts) == told
+    assert ("acknowledged", "") in kept(lake)
+    assert alerter.look().taken == 1
+    assert web.posts[-1]["title"] == "[resolved] flight_delays: 1 resolved"
+    assert say("flight_delays", WRONG.identity.subject) == 0
