@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LEAK_AUC = 0.99
 """A single column that ranks outcomes so well knows them."""
 LEAST_DISTINCT_SCORES = 2
+TRIED_ROWS = 10_000
+"""About so many of the rows learned from, spread over all, are scored to try a new model; whoever
+scores others with it looks at these."""
 MOST_GROWTH = 10.0
 """A loss so many times its least one has diverged, whatever it does afterwards."""
 
@@ -310,7 +313,8 @@ def guarded_fit(
     check_weights(
         trainer.weights(model) if isinstance(trainer, HasWeights) else number_arrays(model)
     )
-    guarded_predict(trainer, model, train, missing_allowed=missing_allowed)
+    tried = train.gather_every(max(1, train.height // TRIED_ROWS))
+    guarded_predict(trainer, model, tried, missing_allowed=missing_allowed)
     return model
 
 
