@@ -20,6 +20,10 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+event_log_storage:
+  # Dagster's own log on SQLite, in the same files, but many events at a time.
+  module: analytics_platform.event_log
+  class: BatchedEventLog
 concurrency:
   runs:
     # The lake has one writer, so runs of a product take turns.
