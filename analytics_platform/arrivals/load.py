@@ -149,7 +149,8 @@ def _load(
                     loads[partition].rows_in_files - loads[partition].quarantined,
                 )
                 for partition in written
-            ]
+            ],
+            columns={source.asset: source.partition_column},
         )
         entries = [
             outcome.entry

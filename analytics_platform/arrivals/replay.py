@@ -109,7 +109,8 @@ def replay(
                     loads[partition].rows_in_files - loads[partition].quarantined,
                 )
                 for partition in written
-            ]
+            ],
+            columns={source.asset: source.partition_column},
         )
         tried, stay = rows_per_file(kept), rows_per_file(result.bad)
         entries = [

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
 
 from analytics_platform.components.product_spec import ProductSpec, product_of, run_partitions
-from analytics_platform.lake import CheckRecord, Lake, WriteRecord
+from analytics_platform.lake import CheckRecord, Lake, WriteRecord, outside
 from analytics_platform.lake.io_manager import PREVIEW_ROWS, LakeResource, markdown_table
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.sql import identifier, table_name
@@ -123,6 +123,9 @@ def _run(
     # One writing turn for the whole build and its record: nothing else writes in between, so the
     # tests saw exactly what is recorded as written.
     with lake.writing(f"dbt build {names}"):
+        with lake.reader() as con:
+            columns = {model.name: model.partition_column for model in models}
+            changed_before = outside.find(con, models[0].product, columns) if models else []
         result = build(
             project,
             settings,
@@ -142,7 +145,17 @@ def _run(
             for key, test in checks.items()
             if test.unique_id in outcomes and outcomes[test.unique_id].status != "skipped"
         }
-        shown = _record(context, lake, project, built, partitions, checks, ran)
+        built_assets = {model.name for model in built}
+        shown = _record(
+            context,
+            lake,
+            project,
+            built,
+            partitions,
+            checks,
+            ran,
+            [change for change in changed_before if change.asset in built_assets],
+        )
     lineage = _Lineage(project)
     for model in built:
         outcome = outcomes[model.unique_id]
@@ -182,6 +195,7 @@ def _record(
     partitions: list[str],
     checks: Mapping[dg.AssetCheckKey, DbtTest],
     ran: Mapping[dg.AssetCheckKey, Any],
+    changed_before: Sequence[outside.OutsideChange],
 ) -> dict[str, dict[str, Any]]:
     """Record writes and check results in the lake; give rows and a preview of each model."""
     shown: dict[str, dict[str, Any]] = {}
@@ -218,7 +232,7 @@ def _record(
             ]
         # dbt committed on its own connection, so what it wrote stands in the snapshot before.
         seen = transaction.snapshot_id - 1
-        transaction.record_writes(writes, seen)
+        transaction.record_writes(writes, seen, changed_before=changed_before)
         transaction.record_checks(
             [
                 CheckRecord(

@@ -30,7 +30,7 @@ from analytics_platform.lake import (
     WriteRecord,
     records,
 )
-from analytics_platform.lake.catalog import CATALOG, last_changes, view_definitions
+from analytics_platform.lake.catalog import CATALOG, drops, last_changes, view_definitions
 from analytics_platform.lake.compare import digest
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.schema_change import columns_of
@@ -129,8 +129,12 @@ def _require_unmoved(
     with target.reader() as con:
         moved += [
             f"table {table} changed at snapshot {changed}"
-            for table, changed in sorted(last_changes(con, product).items())
-            if changed > base.origin_snapshot
+            for table, changed in sorted(last_changes(con, product, base.origin_snapshot).items())
+        ]
+        moved += [
+            f"table {table} was dropped at snapshot {dropped}"
+            for table, dropped in sorted(drops(con, product).items())
+            if dropped > base.origin_snapshot
         ]
         moved += [
             f"{write['asset']} was written"
@@ -240,7 +244,8 @@ def _take_over(
                     "removed" if write["kind"] == "removed" else "promoted",
                 )
                 for write in writes
-            ]
+            ],
+            columns=columns,
         )
         # The clone's gate has just held, so each of these saw the newest write of its partition.
         checks = records.latest_checks(con, product, alias=STAGED, since=base.own_snapshot)

@@ -230,36 +230,69 @@ def view_definitions(con: duckdb.DuckDBPyConnection, alias: str, schema: str) ->
     return dict(rows)
 
 
-def last_changes(con: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:
-    """The snapshot at which each table of a schema last changed, from DuckLake's own record.
+def last_changes(con: duckdb.DuckDBPyConnection, schema: str, since: int = -1) -> dict[str, int]:
+    """The snapshot at which each table or view of a schema last changed, from DuckLake's records.
 
     Args:
         con: A connection with the lake attached as `lake`, possibly inside a transaction.
         schema: The schema.
+        since: Leave out what changed at this snapshot or before.
     """
-    metadata = "__ducklake_metadata_lake"
-    tables = dict(
-        con.execute(
-            f"""
-            SELECT table_id::VARCHAR, table_name
-            FROM {metadata}.ducklake_table t JOIN {metadata}.ducklake_schema s USING (schema_id)
-            WHERE s.schema_name = ? AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
-            """,
-            [schema],
-        ).fetchall()
-    )
-    changed: dict[str, int] = {}
-    rows = con.execute(
-        f"""
-        SELECT snapshot_id, changes_made FROM {metadata}.ducklake_snapshot_changes
-        WHERE snapshot_id <= (SELECT id FROM lake.current_snapshot()) ORDER BY snapshot_id
+    relations = _relations(con, schema)
+    stands = {str(number): name for number, name, _, end in relations if end is None}
+    # A row of the catalog begins where a table is made, renamed or replaced.
+    moments = [(name, begin) for _, name, begin, end in relations if end is None]
+    listed = con.execute(
         """
+        SELECT snapshot_id, changes_made FROM __ducklake_metadata_lake.ducklake_snapshot_changes
+        WHERE snapshot_id > ? AND snapshot_id <= (SELECT id FROM lake.current_snapshot())
+        """,
+        [since],
     ).fetchall()
-    for snapshot_id, changes in rows:
-        for table_id in _CHANGES.findall(changes or ""):
-            if table_id in tables:
-                changed[tables[table_id]] = snapshot_id
+    moments += [
+        (stands[number], snapshot_id)
+        for snapshot_id, changes in listed
+        for number in _CHANGES.findall(changes or "")
+        if number in stands
+    ]
+    changed: dict[str, int] = {}
+    for name, snapshot_id in moments:
+        if snapshot_id > max(since, changed.get(name, -1)):
+            changed[name] = snapshot_id
     return changed
+
+
+def drops(con: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:
+    """The snapshot at which each table or view of a schema that is gone was dropped.
+
+    It is known for as long as the snapshots before are kept.
+    """
+    relations = _relations(con, schema)
+    stand = {name for _, name, _, end in relations if end is None}
+    gone: dict[str, int] = {}
+    for _, name, _, end in relations:
+        if end is not None and name not in stand:
+            gone[name] = max(end, gone.get(name, -1))
+    return gone
+
+
+def _relations(
+    con: duckdb.DuckDBPyConnection, schema: str
+) -> list[tuple[int, str, int, int | None]]:
+    """Number, name, first and last snapshot of each table and view, those that are gone too."""
+    return con.execute(
+        """
+        WITH metadata AS (
+            SELECT table_id AS number, table_name AS name, begin_snapshot, end_snapshot, schema_id
+            FROM __ducklake_metadata_lake.ducklake_table
+            UNION ALL SELECT view_id, view_name, begin_snapshot, end_snapshot, schema_id
+            FROM __ducklake_metadata_lake.ducklake_view)
+        SELECT number, name, begin_snapshot, end_snapshot FROM metadata
+        WHERE schema_id IN (SELECT schema_id FROM __ducklake_metadata_lake.ducklake_schema
+                            WHERE schema_name = ? AND end_snapshot IS NULL)
+        """,
+        [schema],
+    ).fetchall()
 
 
 @contextmanager

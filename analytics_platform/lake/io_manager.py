@@ -72,7 +72,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
                 schema_change=declared.get(SCHEMA_CHANGE, "fail"),
             )
             transaction.record_writes(
-                writes_of(product, asset, context.run_id, obj, column, partitions)
+                writes_of(product, asset, context.run_id, obj, column, partitions),
+                columns={asset: column},
             )
         context.add_output_metadata(frame_metadata(obj))
 

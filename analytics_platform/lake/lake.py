@@ -11,7 +11,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +20,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from analytics_platform.lake import records
+from analytics_platform.lake import outside, records
 from analytics_platform.lake.catalog import files_of_attached
 from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.errors import LakeError
@@ -170,16 +170,37 @@ class Transaction:
             con.unregister("incoming")
 
     def record_writes(
-        self, writes: Sequence[records.WriteRecord], snapshot_id: int | None = None
+        self,
+        writes: Sequence[records.WriteRecord],
+        snapshot_id: int | None = None,
+        *,
+        columns: Mapping[str, str | None] | None = None,
+        changed_before: Sequence[outside.OutsideChange] | None = None,
     ) -> None:
         """Remember which partitions of which assets were written.
+
+        What had changed in their tables before, and outside any recorded run, is kept too: these
+        records would hide it from the gate.
 
         Args:
             writes: What was written.
             snapshot_id: The snapshot that holds it; the one of this transaction unless another
                 connection committed it before.
+            columns: The partition column of assets that have one; tells which partitions changed.
+            changed_before: What `outside.find` found before another connection committed.
         """
         standing = self.snapshot_id if snapshot_id is None else snapshot_id
+        if changed_before is None:
+            assets: dict[str, dict[str, str | None]] = {}
+            for write in writes:
+                column = (columns or {}).get(write.asset)
+                assets.setdefault(write.product, {})[write.asset] = column
+            changed_before = [
+                change
+                for product, of_product in assets.items()
+                for change in outside.find(self.connection, product, of_product)
+            ]
+        outside.insert(self.connection, changed_before)
         records.insert_writes(self.connection, writes, standing)
 
     def record_files(self, files: Sequence[records.FileRecord]) -> None:

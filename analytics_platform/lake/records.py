@@ -136,6 +136,7 @@ class Receipt:
 
 RECEIPTS = "receipts"
 ALERTS = "alerts"
+OUTSIDE_CHANGES = "outside_changes"
 RECEIPT_SCHEMA = pl.Schema(
     {
         "product": pl.String,
@@ -188,6 +189,9 @@ TABLES = {
     ALERTS: """
         product VARCHAR, kind VARCHAR, subject VARCHAR, event VARCHAR, severity VARCHAR,
         summary VARCHAR, link VARCHAR, channel VARCHAR, detail VARCHAR, recorded_at TIMESTAMP""",
+    OUTSIDE_CHANGES: """
+        product VARCHAR, asset VARCHAR, "partition" VARCHAR, snapshot_id BIGINT,
+        found_at TIMESTAMP""",
 }
 
 

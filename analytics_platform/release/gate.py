@@ -8,15 +8,13 @@ later state and held. A check that was skipped, broke or is older than its data 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
-from analytics_platform.lake import ledger, records
-from analytics_platform.lake.catalog import last_changes
+from analytics_platform.lake import outside, records
 from analytics_platform.lake.records import WHOLE
-from analytics_platform.lake.tables import QUARANTINE, asset_of
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def judge(
                 )
                 for reason, partitions in broken.items()
             ]
-    problems += _unrecorded_changes(con, product)
+    problems += _changed_outside(con, product, required, can_revert=can_revert)
     absent = tuple(asset for asset in required if asset not in writes)
     if not writes:
         problems.append(
@@ -184,11 +182,15 @@ def _mend(
     mend = f"correct the file and `ap run {product}`"
     if not can_revert:
         return mend
+    back = revert_command(product, partitions)
+    return f"{mend}, or put it back to its released state: `{back}`"
+
+
+def revert_command(product: str, partitions: Sequence[str]) -> str:
+    """The command that puts partitions back to what was released; names the first three."""
     back = " ".join(f"--partition {partition}" for partition in partitions[:3])
     more = " …" if len(partitions) > 3 else ""
-    return (
-        f"{mend}, or put it back to its released state: `ap release revert {product} {back}{more}`"
-    )
+    return f"ap release revert {product} {back}{more}"
 
 
 def materialize_command(product: str, asset: str, partitions: Sequence[str]) -> str:
@@ -201,33 +203,62 @@ def materialize_command(product: str, asset: str, partitions: Sequence[str]) -> 
     return f"{command} --partition {partitions[0]} --through {partitions[-1]}"
 
 
-def _unrecorded_changes(con: duckdb.DuckDBPyConnection, product: str) -> list[Problem]:
-    """Tables of the product that changed after the last write that was recorded.
+def _changed_outside(
+    con: duckdb.DuckDBPyConnection, product: str, assets: Collection[str], *, can_revert: bool
+) -> list[Problem]:
+    """What changed outside any recorded run, and was not made again since.
 
     This is what a run killed between dbt's commit and its record leaves, or a person's own SQL.
     """
     problems = []
-    # Records of every kind: taking a partition out changes a table too.
-    records_of = dict(
-        con.execute(
-            "SELECT asset, max(snapshot_id) FROM lake.ops.writes WHERE product = ? GROUP BY asset",
-            [product],
-        ).fetchall()
-    )
-    replays = {QUARANTINE + source: at for source, at in ledger.replays(con, product).items()}
-    for table, changed in last_changes(con, product).items():
-        # What a source keeps aside is written in the same transaction as what it loads; by itself
-        # only where a replay found that no row of it holds.
-        asset = asset_of(table)
-        recorded = max(records_of.get(asset, -1), replays.get(table, -1))
-        if changed > recorded:
-            problems.append(
-                Problem(
-                    asset,
-                    "",
-                    (),
-                    f"table {table} changed at snapshot {changed}, outside any recorded run",
-                    mend=f"`{materialize_command(product, asset, ())}`",
-                )
+    for change in outside.unrecorded_changes(con, product):
+        if change.is_gone and change.asset not in assets:
+            continue  # what is no longer declared may go
+        known = change.asset in assets or change.recorded >= 0
+        did = "was dropped" if change.is_gone else "changed"
+        again = materialize_command(product, change.asset, ())
+        problems.append(
+            Problem(
+                change.asset,
+                "",
+                (),
+                f"table {change.table} {did} at snapshot {change.changed}, outside any recorded "
+                "run",
+                mend=f"`{again}`" if known else f"drop it: no asset of {product} makes it",
             )
+        )
+    newest: dict[str, dict[str, int]] = {}
+    standing: dict[str, set[str]] = {}
+    for change in records.latest_changes(con, product).iter_rows(named=True):
+        asset, partition = change["asset"], change["partition"]
+        newest.setdefault(asset, {})[partition] = change["snapshot_id"]
+        if change["kind"] != "removed":
+            standing.setdefault(asset, set()).add(partition)
+    hidden: dict[str, dict[str, int]] = {}
+    for change in outside.kept(con, product):
+        asset, then = change.asset, change.snapshot_id
+        if asset not in assets:
+            continue
+        since = newest.get(asset, {})
+        for partition in (
+            standing.get(asset, ()) if change.partition is None else [change.partition]
+        ):
+            # A table that is written whole was written with every partition that it had.
+            if max(since.get(partition, -1), since.get(WHOLE, -1)) < then:
+                hidden.setdefault(asset, {})[partition] = then
+    for asset, partitions in hidden.items():
+        days = sorted(partitions)
+        mend = f"`{materialize_command(product, asset, days)}`"
+        if can_revert and days != [WHOLE]:
+            mend += f", or put back what was released: `{revert_command(product, days)}`"
+        problems.append(
+            Problem(
+                asset,
+                "",
+                tuple(days),
+                f"changed at snapshot {max(partitions.values())} outside any recorded run, and "
+                "was not made again since",
+                mend=mend,
+            )
+        )
     return problems

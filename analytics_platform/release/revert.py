@@ -15,6 +15,7 @@ from analytics_platform.lake import (
     LakeError,
     WriteRecord,
     ledger,
+    outside,
     records,
 )
 from analytics_platform.lake.schema_change import columns_of
@@ -106,7 +107,7 @@ def revert(
                     )
                     for check in required.get(asset, ())
                 ]  # fmt: skip
-        transaction.record_writes(writes)
+        transaction.record_writes(writes, columns=columns)
         transaction.record_checks(checks, transaction.snapshot_id)
         ledger.put_back(
             con,
@@ -159,7 +160,10 @@ def _standing(
     columns: Mapping[str, str],
     partitions: Sequence[str],
 ) -> set[tuple[str, str]]:
-    """What was written or checked of these partitions, a rejected file's failed check included."""
+    """What was written, checked or changed of these partitions.
+
+    The failed check of a rejected file is among them.
+    """
     rows = con.execute(
         """
         SELECT DISTINCT asset, "partition" FROM (
@@ -169,6 +173,8 @@ def _standing(
         """,
         [product, list(partitions)],
     ).fetchall()
+    changed = {(change.asset, change.partition) for change in outside.kept(con, product)}
+    rows += [(asset, partition) for asset, partition in changed if partition in partitions]
     return {(asset, partition) for asset, partition in rows if asset in columns}
 
 

@@ -417,10 +417,11 @@ def test_a_promotion_killed_after_its_transaction_is_finished_by_the_next(
 def test_rows_that_do_not_come_out_equal_change_nothing(
     lake: Lake, staging: Lake, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A day that no record names was changed by hand in the clone before it was cloned again.
+    # A day that no record names was changed by hand in the clone, and nothing tells of it.
     write(staging, frame(FIRST, 5), FIRST, asset="raw_x")
     by_hand(staging, "UPDATE lake.p.raw_x SET value = 99 WHERE day = '2013-01-02'")
     write(staging, frame(FIRST, 6), FIRST, asset="raw_x")
+    by_hand(staging, "DELETE FROM lake.ops.outside_changes")
     stood = everything(lake)
     with pytest.raises(LakeError, match=r"Promoting p\.raw_x: .* Nothing was changed"):
         go(staging, lake, store)

@@ -60,7 +60,8 @@ def write(
         )
         if record:
             transaction.record_writes(
-                [WriteRecord(product, asset, key, "run", rows.height) for key in keys or [WHOLE]]
+                [WriteRecord(product, asset, key, "run", rows.height) for key in keys or [WHOLE]],
+                columns={asset: "day" if keys else None},
             )
         if record and passed is not None:
             transaction.record_checks(
@@ -97,6 +98,14 @@ def by_hand(lake: Lake, *statements: str) -> int:
         for statement in statements:
             transaction.connection.execute(statement)
         return transaction.snapshot_id
+
+
+def view(lake: Lake, asset: str, query: str) -> None:
+    """A view of the product, made and recorded by a run."""
+    with lake.transaction("test") as transaction:
+        name = f"lake.p.{asset}"
+        transaction.connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+        transaction.record_writes([WriteRecord("p", asset, WHOLE, "run")])
 
 
 def rows(lake: Lake, table: str = "p.t") -> list[tuple[Any, ...]]:

@@ -9,7 +9,17 @@ import pytest
 from analytics_platform.lake import Lake, WriteRecord
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.release import Problem, Verdict, judge
-from tests.unit.lake.writing import FIRST, REQUIRED, SECOND, by_hand, check, checks, frame, write
+from tests.unit.lake.writing import (
+    FIRST,
+    REQUIRED,
+    SECOND,
+    by_hand,
+    check,
+    checks,
+    frame,
+    view,
+    write,
+)
 
 DAY, OTHER = str(FIRST), str(SECOND)
 FOUND = '{"bad_rows": 3}'
@@ -74,6 +84,28 @@ def _kept_aside_by_hand(lake: Lake) -> None:
     by_hand(lake, "DELETE FROM lake.p.quarantine_x")
 
 
+def _dropped_by_hand(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1))
+    by_hand(lake, "DROP TABLE lake.p.t")
+
+
+def _emptied_by_hand(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1))
+    by_hand(lake, "DROP TABLE lake.p.t")
+    by_hand(lake, "CREATE TABLE lake.p.t (day DATE, value BIGINT)")
+
+
+def _view_by_hand(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1))
+    view(lake, "seen", "FROM lake.p.t")
+    by_hand(lake, "CREATE OR REPLACE VIEW lake.p.seen AS SELECT 2 AS value")
+
+
+def _new_by_hand(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1))
+    by_hand(lake, "CREATE VIEW lake.p.notes AS SELECT 1 AS n")
+
+
 def _nothing(lake: Lake) -> None:
     pass
 
@@ -100,6 +132,14 @@ CASES: list[tuple[Callable[[Lake], None], str]] = [
                        "`ap materialize p t`"),
     (_kept_aside_by_hand, "raw_x: table quarantine_x changed at snapshot 5, outside any recorded "
                           "run. Mend: `ap materialize p raw_x`"),
+    (_dropped_by_hand, "t: table t was dropped at snapshot 3, outside any recorded run. Mend: "
+                       "`ap materialize p t`"),
+    (_emptied_by_hand, "t: table t changed at snapshot 4, outside any recorded run. Mend: "
+                       "`ap materialize p t`"),
+    (_view_by_hand, "seen: table seen changed at snapshot 4, outside any recorded run. Mend: "
+                    "`ap materialize p seen`"),
+    (_new_by_hand, "notes: table notes changed at snapshot 3, outside any recorded run. Mend: "
+                   "drop it: no asset of p makes it"),
     (_nothing, "p: nothing was ever written, so there is nothing to release. Mend: deliver "
                "files, then `ap run p`"),
 ]  # fmt: skip
@@ -173,4 +213,37 @@ def test_other_products_do_not_matter(lake: Lake) -> None:
     write(lake, frame(FIRST, 1), FIRST)
     write(lake, frame(FIRST, 1), FIRST, product="q", passed=False)
     by_hand(lake, "DELETE FROM lake.q.t")
+    assert verdict(lake).opens
+
+
+def test_a_change_by_hand_is_not_hidden_by_a_later_write_of_another_day(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST)
+    write(lake, frame(SECOND, 2), SECOND)
+    changed = by_hand(lake, f"UPDATE lake.p.t SET value = 9 WHERE day = '{FIRST}'")
+    write(lake, frame(SECOND, 3), SECOND)
+    assert verdict(lake).lines() == (
+        f"t [{DAY}]: changed at snapshot {changed} outside any recorded run, and was not made "
+        f"again since. Mend: `ap materialize p t --partition {DAY}`, or put back what was "
+        f"released: `ap release revert p --partition {DAY}`",
+    )
+    write(lake, frame(SECOND, 4), SECOND)
+    assert not verdict(lake).opens, "nor by the one after"
+    write(lake, frame(FIRST, 1), FIRST)
+    assert verdict(lake).opens, "until that day is made again"
+
+
+def test_where_the_changed_days_cannot_be_told_all_of_them_count(lake: Lake) -> None:
+    for day in (FIRST, SECOND):
+        write(lake, frame(day, 1), day)
+    by_hand(lake, "CREATE OR REPLACE TABLE lake.p.t AS SELECT * FROM lake.p.t")
+    write(lake, frame(FIRST, 1), FIRST)
+    assert verdict(lake).problems[0].partitions == (OTHER,)
+    write(lake, frame(SECOND, 1), SECOND)
+    assert verdict(lake).opens
+
+
+def test_a_table_that_is_no_longer_declared_may_be_dropped(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1))
+    write(lake, frame(FIRST, 1), asset="old")
+    by_hand(lake, "DROP TABLE lake.p.old")
     assert verdict(lake).opens

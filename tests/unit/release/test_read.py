@@ -24,7 +24,7 @@ from analytics_platform.release import (
     rollback,
 )
 from analytics_platform.settings import Settings
-from tests.unit.lake.writing import FIRST, REQUIRED, SECOND, by_hand, frame, write
+from tests.unit.lake.writing import FIRST, REQUIRED, SECOND, by_hand, frame, view, write
 
 BOTH = pl.concat([frame(FIRST, 1, 2), frame(SECOND, 3)])
 
@@ -36,7 +36,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> ReleaseLog:
     lake, store = Lake(home / "local"), FileStore(home / "files")
     write(lake, frame(FIRST, 9), FIRST, product="q")
     write(lake, BOTH, FIRST, SECOND)
-    by_hand(lake, "CREATE VIEW lake.p.large AS FROM lake.p.t WHERE value > 1")
+    view(lake, "large", "FROM lake.p.t WHERE value > 1")
     publish(lake, store, "p", REQUIRED, "run")
     return ReleaseLog(lake, store, "p")
 

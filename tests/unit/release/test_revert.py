@@ -11,7 +11,7 @@ import pytest
 from analytics_platform.lake import FileStore, Lake, LakeError, ledger
 from analytics_platform.release import NoReleaseError, ReleaseLog, Reverted, publish, revert
 from analytics_platform.release.provenance import read_manifest
-from tests.unit.lake.writing import FIRST, SECOND, THIRD, by_hand, check, frame, rows, write
+from tests.unit.lake.writing import FIRST, SECOND, THIRD, by_hand, check, frame, rows, view, write
 
 REQUIRED = {"raw_x": ["sound"], "t": ["sound"], "seen": []}
 COLUMNS = {"raw_x": "day", "t": "day", "seen": "day"}
@@ -47,7 +47,7 @@ def log(lake: Lake, store: FileStore) -> ReleaseLog:
             write(lake, frame(day, value), day, asset=asset)
         write(lake, frame(day, -value), day, asset="quarantine_x", record=False)
         write(lake, frame(day, value), day, asset="raw_x")
-    by_hand(lake, "CREATE VIEW lake.p.seen AS FROM lake.p.t")
+    view(lake, "seen", "FROM lake.p.t")
     publish(lake, store, "p", REQUIRED, "run")
     return ReleaseLog(lake, store, "p")
 
@@ -190,3 +190,14 @@ def test_a_column_that_came_since_is_null_in_what_is_put_back(lake: Lake, store:
     write(lake, more, FIRST, policy="add_columns", passed=False)
     assert revert(log, store, required, {"t": "day"}, [DAY]).verdict.opens
     assert lake.query("SELECT * FROM lake.p.t").rows() == [(FIRST, 3, None)]
+
+
+def test_rows_of_a_day_that_no_run_wrote_are_taken_out(log: ReleaseLog) -> None:
+    before = state(log.lake)
+    by_hand(log.lake, f"INSERT INTO lake.p.t VALUES ('{NEW}', 7)")
+    write(log.lake, frame(SECOND, 2), SECOND)
+    assert not put_back(log, OTHER).verdict.opens
+    done = put_back(log, NEW)
+    assert done.removed == (("t", NEW),)
+    assert done.verdict.opens, done.verdict.lines()
+    assert state(log.lake) == before
