@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analytics_platform.environments.clone import all_environments
-from analytics_platform.lake import FileStore, Lake
+from analytics_platform.lake import FileStore, Lake, LakeError
 from analytics_platform.lake.catalog import (
+    data_folder,
     files_of_frozen,
     forget_scheduled,
     referenced_files,
     scheduled_files,
 )
+from analytics_platform.lake.files import real_paths
 from analytics_platform.release.log import (
     DOCUMENT,
     Decision,
@@ -67,9 +69,14 @@ def keep_up(lake: Lake, store: FileStore, retention: dt.timedelta) -> Freed:
         lake: The environment's lake.
         store: The store of files, which all environments share.
         retention: How long snapshots, and files that nothing refers to, are kept.
+
+    Raises:
+        LakeError: If a lake of the installation does not lie where it was made. Its catalog names
+            no file that is there then, and every one would seem to be needed by nobody.
     """
     if not lake.exists:
         return Freed(0, 0, 0, 0, 0, 0)
+    _require_in_place(lake)
     before = dt.datetime.now(dt.UTC) - retention
     # Removing comes first: merging takes room, and the disk may be full.
     with (
@@ -114,6 +121,18 @@ def environments_beside(lake: Lake) -> list[Lake]:
         for link in sorted(lake.folder.parent.glob("*/lake"))
         if link.is_symlink()
     ]
+
+
+def _require_in_place(lake: Lake) -> None:
+    for other in environments_beside(lake):
+        made, lies = data_folder(other.catalog), other.data
+        if made != lies:
+            raise LakeError(
+                f"Keeping up {lake.folder}: the lake of {other.folder.name} was made with its data "
+                f"in {made}, and lies in {lies} now. Its catalog and its releases name the files "
+                "where they were. Nothing was removed. Put the installation back there, or make a "
+                "link to it there."
+            )
 
 
 def _compact(lake: Lake, store: FileStore, before: dt.datetime) -> tuple[int, int]:
@@ -188,7 +207,7 @@ def _needed_data(
     }
     for sha256, name in catalogs - lost:
         needed |= files_of_frozen(store.path(sha256, name))
-    return needed
+    return real_paths(needed)
 
 
 def _needed_stored(

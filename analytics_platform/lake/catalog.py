@@ -143,6 +143,17 @@ def copy_catalog(catalog: Path, place: Path) -> None:
         copy.execute("PRAGMA journal_mode = WAL")
 
 
+def data_folder(catalog: Path) -> Path:
+    """The folder that a lake's catalog says its own data lies in, without links."""
+    with _attached(catalog) as con:
+        row = con.execute(
+            "SELECT value FROM catalog.ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
+        ).fetchone()
+    if row is None:
+        raise LakeError(f"{catalog} does not say where its data lies.")
+    return Path(row[0]).resolve()
+
+
 def referenced_files(catalog: Path) -> set[str]:
     """The absolute path of every data and delete file that a lake's catalog names.
 

@@ -195,6 +195,18 @@ def ui_path(sha256: str, name: str) -> str:
     return f"{URL_PREFIX}/{sha256}/{name}"
 
 
+def real_paths(paths: Iterable[str]) -> set[str]:
+    """The same paths with no link among their folders, so that they can be compared."""
+    real: dict[str, str] = {}
+    found: set[str] = set()
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if folder not in real:
+            real[folder] = os.path.realpath(folder)
+        found.add(f"{real[folder]}/{name}")
+    return found
+
+
 def replace_text(path: Path, text: str) -> None:
     """Replace a small file in one step: readers see the old text or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from analytics_platform.lake import outside, records
 from analytics_platform.lake.catalog import files_of_attached
 from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.errors import LakeError
+from analytics_platform.lake.files import real_paths
 from analytics_platform.lake.schema_change import (
     SchemaChange,
     columns_of,
@@ -386,7 +387,7 @@ class Lake:
         try:
             with suppress(duckdb.TransactionException):  # where the block had begun none
                 con.execute("ROLLBACK")
-            named = files_of_attached(con, "lake")
+            named = real_paths(files_of_attached(con, "lake"))
             for path in self.data.rglob("*.parquet"):
                 if path.stat().st_mtime >= began and str(path) not in named:
                     path.unlink()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from analytics_platform.environments import Freed, clone, keep_up, missing_files
-from analytics_platform.lake import FileRecord, FileStore, Lake
+from analytics_platform.lake import FileRecord, FileStore, Lake, LakeError
 from analytics_platform.release import (
     GateRefusedError,
     Release,
@@ -146,6 +147,30 @@ def test_orphans_go_when_they_are_old(lake: Lake, store: FileStore) -> None:
     assert (done.data_files, done.bytes) == (1, 1000)
     assert not orphan.exists()
     assert rows(lake) == [(FIRST, 1)], "old files that are needed stay"
+
+
+def test_an_installation_that_was_moved_loses_nothing(lake: Lake, store: FileStore) -> None:
+    release(lake, store, 1)
+    home, moved = lake.folder.parent, lake.folder.parent.with_name("moved")
+    home.rename(moved)
+    age(moved)
+    there, files = Lake(moved / lake.folder.name), FileStore(moved / store.root.name)
+    before = parquet(there)
+    with pytest.raises(LakeError, match=f"made with its data in {home}/.* lies in {moved}/"):
+        keep_up(there, files, WEEK)
+    assert parquet(there) == before
+
+    home.symlink_to(moved)
+    write(there, frame(FIRST, 50), FIRST)
+    last = release(there, files, 2)
+    age(moved)
+    with suppress(RuntimeError), there.writer("fail after a commit") as con:
+        con.execute("INSERT INTO lake.p.t VALUES ('2013-01-02', 3)")
+        raise RuntimeError
+    keep_up(there, files, WEEK)
+    assert rows(there) == [(FIRST, 2), (SECOND, 3)]
+    assert read(last, files) == [(2,)]
+    assert missing_files(there, files) == []
 
 
 def test_an_open_reader_within_the_retention_finds_its_files(lake: Lake, store: FileStore) -> None:
