@@ -417,7 +417,12 @@ def latest_files(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
 
 
 def latest_checks(
-    con: duckdb.DuckDBPyConnection, product: str, *, alias: str = "lake", since: int = -1
+    con: duckdb.DuckDBPyConnection,
+    product: str,
+    *,
+    alias: str = "lake",
+    since: int = -1,
+    until: tuple[int, dt.datetime] | None = None,
 ) -> pl.DataFrame:
     """The newest result of each check on each partition.
 
@@ -430,18 +435,21 @@ def latest_checks(
         product: The product.
         alias: The catalog to look in, where another is attached.
         since: Leave out what saw this snapshot or an earlier one.
+        until: Leave out what saw a later snapshot than this, or ran after this moment.
     """
+    last, moment = until or (None, None)
     return con.execute(
         f"""
         SELECT asset, "check", "partition", snapshot_id, evaluated_at, passed, blocking, run_id,
                detail
         FROM {alias}.ops.checks WHERE product = ? AND snapshot_id > ?
+          AND snapshot_id <= coalesce(?, snapshot_id) AND evaluated_at <= coalesce(?, evaluated_at)
         QUALIFY row_number() OVER (
             PARTITION BY asset, "check", "partition"
             ORDER BY snapshot_id DESC, evaluated_at DESC, passed) = 1
         ORDER BY asset, "check", "partition"
         """,
-        [product, since],
+        [product, since, last, moment],
     ).pl()
 
 

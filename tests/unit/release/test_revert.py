@@ -201,3 +201,18 @@ def test_rows_of_a_day_that_no_run_wrote_are_taken_out(log: ReleaseLog) -> None:
     assert done.removed == (("t", NEW),)
     assert done.verdict.opens, done.verdict.lines()
     assert state(log.lake) == before
+
+
+def test_a_check_that_came_since_is_not_said_to_have_held(log: ReleaseLog) -> None:
+    write(log.lake, frame(FIRST, 70), FIRST, asset="t", passed=False)
+    required = {**REQUIRED, "t": ["sound", "new"]}
+    done = revert(log, log.store, required, COLUMNS, [DAY])
+    assert done.verdict.lines() == (
+        f"t · new [{DAY} and 1 more]: did not run. Mend: "
+        f"`ap materialize p t --partition {DAY} --through {OTHER}`",
+    )
+
+
+def test_a_partition_that_is_named_twice_is_put_back_once(log: ReleaseLog) -> None:
+    write(log.lake, frame(FIRST, 70), FIRST, asset="t", passed=False)
+    assert put_back(log, DAY, DAY).restored == (("raw_x", DAY), ("t", DAY))
