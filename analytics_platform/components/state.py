@@ -192,6 +192,9 @@ def product_state(
     lake: Lake, store: FileStore, graph: Any, product: str, found: Look
 ) -> ProductState:
     """The state of a product: what the lake holds, and what a look found due."""
+    specs = [graph.get_check_spec(check) for check in graph.asset_check_keys]
+    # As declared now: a check that was deleted will never run again, nor hold.
+    blocking = {(*spec.asset_key.path, spec.name) for spec in specs if spec.blocking}
     with lake.reader() as con:
         con.execute("BEGIN")
         writes: dict[str, dict[str, int]] = {}
@@ -200,7 +203,7 @@ def product_state(
         removed = records.removed_partitions(con, product)
         failing: dict[str, set[str]] = {}
         for check in records.latest_checks(con, product).iter_rows(named=True):
-            if check["blocking"] and not check["passed"]:
+            if (product, check["asset"], check["check"]) in blocking and not check["passed"]:
                 failing.setdefault(check["asset"], set()).add(check["partition"])
         shape = shape_of(graph, product)
         required = [(asset, check) for asset in shape.required for check in shape.required[asset]]

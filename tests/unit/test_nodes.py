@@ -3,9 +3,12 @@
 import dagster as dg
 import pytest
 
+from analytics_platform.arrivals import Look
 from analytics_platform.components.product_spec import ROLE
-from analytics_platform.components.state import nodes_of
+from analytics_platform.components.state import nodes_of, product_state
+from analytics_platform.lake import FileStore, Lake
 from analytics_platform.planning import History
+from tests.unit.lake.writing import FIRST, check, frame, write
 
 DAILY = dg.DailyPartitionsDefinition("2013-01-01")
 WEEKLY = dg.WeeklyPartitionsDefinition("2013-01-07", day_offset=1)
@@ -48,3 +51,27 @@ def test_a_window_is_told_in_days(
     assert (first.name, first.upstreams, first.history) == ("read", (), ())
     assert second.upstreams == (("read",) if own else ())
     assert second.history == history
+
+
+@pytest.mark.parametrize(
+    ("declared", "failing"),
+    [
+        pytest.param([dg.AssetCheckSpec("sound", asset=["p", "t"], blocking=True)], True, id="is"),
+        pytest.param([dg.AssetCheckSpec("sound", asset=["p", "t"])], False, id="warns-now"),
+        pytest.param([], False, id="was-deleted"),
+    ],
+)
+def test_a_day_fails_by_the_checks_that_are_declared_now(
+    lake: Lake, store: FileStore, declared: list[dg.AssetCheckSpec], failing: bool
+) -> None:
+    """A check that was deleted runs no more, and would bar what is made of the day for good."""
+
+    @dg.asset(key=["p", "t"], partitions_def=DAILY, metadata={ROLE: "table"}, check_specs=declared)
+    def t() -> dg.MaterializeResult:
+        raise NotImplementedError
+
+    write(lake, frame(FIRST, 1), FIRST)
+    check(lake, str(FIRST), passed=False)
+    graph = dg.Definitions(assets=[t]).get_repository_def().asset_graph
+    state = product_state(lake, store, graph, "p", Look("p", ()))
+    assert state.failing == ({"t": frozenset({str(FIRST)})} if failing else {})
