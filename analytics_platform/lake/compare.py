@@ -18,6 +18,7 @@ from analytics_platform.lake.sql import identifier
 _NUMERIC = re.compile(
     r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)"
 )
+TEXT = "::VARCHAR"
 # Names that no column has: in DuckDB a row is named like its relation, unless a column is.
 _BEFORE, _AFTER, _PRESENT = '"·before"', '"·after"', '"·present"'
 
@@ -86,13 +87,18 @@ def row_difference(
         key: Columns that identify a row; without any, rows are compared whole.
         where: A condition on the rows to compare.
     """
-    have = columns_of(con, before)
-    shared = [name for name in columns_of(con, after) if name in have]
+    have, has = columns_of(con, before), columns_of(con, after)
+    shared = [name for name in has if name in have]
     names = ", ".join(identifier(name) for name in shared)
     if not key or not set(key) <= set(shared) or _has_doubles(con, (before, after), key, where):
         return _whole_rows(con, before, after, names, where)
-    pairs = {name: (f"{_BEFORE}.{identifier(name)}", f"{_AFTER}.{identifier(name)}")
-             for name in shared}  # fmt: skip
+    pairs = {
+        name: tuple(
+            f"{side}.{identifier(name)}" + ("" if _are_comparable(have[name], has[name]) else TEXT)
+            for side in (_BEFORE, _AFTER)
+        )
+        for name in shared
+    }
     on = " AND ".join(f"{pairs[k][0]} IS NOT DISTINCT FROM {pairs[k][1]}" for k in key)
     values = [name for name in shared if name not in key]
     differs = [f"{pairs[v][0]} IS DISTINCT FROM {pairs[v][1]}" for v in values]
@@ -128,6 +134,11 @@ def measures(con: duckdb.DuckDBPyConnection, before: str, after: str) -> list[Me
     new = con.execute(f"SELECT {means} FROM {after}").fetchone() or ()
     found = [Measure(n, b, a) for n, b, a in zip(shared, old, new, strict=True) if not _same(b, a)]
     return sorted(found, key=_relative, reverse=True)
+
+
+def _are_comparable(before: str, after: str) -> bool:
+    """Whether values of two types compare without a cast, which some value would not survive."""
+    return before == after or bool(_NUMERIC.fullmatch(before) and _NUMERIC.fullmatch(after))
 
 
 def _same(before: float | None, after: float | None) -> bool:

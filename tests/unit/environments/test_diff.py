@@ -115,3 +115,13 @@ def test_a_product_that_only_one_has(lake: Lake, staging: Lake) -> None:
     assert diff(staging, lake, "q", {}) == [TableDiff("t", "added", rows_after=3)]
     assert diff(lake, staging, "q", {}) == [TableDiff("t", "removed", rows_before=3)]
     assert diff(lake, staging, "none", {}) == []
+
+
+def test_a_column_of_another_type_is_compared_as_text(lake: Lake) -> None:
+    write(lake, pl.DataFrame({"id": [1, 2], "x": [5, 6]}))
+    target = Lake(lake.folder.parent / "staging")
+    clone(lake, target)
+    write(target, pl.DataFrame({"id": ["1", "b"], "x": ["5", "n/a"]}), policy="replace")
+    (found,) = diff(target, lake, "p", {"t": ["id"]})
+    assert found.schema == (("id", "BIGINT", "VARCHAR"), ("x", "BIGINT", "VARCHAR"))
+    assert (found.rows.added, found.rows.removed, found.rows.changed) == (1, 1, 0)
