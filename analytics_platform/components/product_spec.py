@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from analytics_platform.arrivals import LandingFolder
-from analytics_platform.lake import FileRecord, SchemaChange, StoredFile
+from analytics_platform.lake import FileRecord, SchemaChange, StoredFile, records
 from analytics_platform.lake.files import ui_path
 from analytics_platform.lake.io_manager import PARTITION_COLUMN, SCHEMA_CHANGE
 from analytics_platform.lake.lake import Lake
@@ -252,7 +252,7 @@ def check_result(
         metadata: What a person needs to find the cause.
     """
     product, asset = key.path
-    records = [
+    results = [
         CheckRecord(
             product,
             asset,
@@ -266,7 +266,15 @@ def check_result(
         for partition in partitions
     ]
     with lake.transaction(f"record check {check} of {product}.{asset}") as transaction:
-        transaction.record_checks(records, transaction.snapshot_id - 1)
+        seen = records.seen_by(
+            transaction.connection,
+            product,
+            asset,
+            partitions,
+            context.run.run_id,
+            transaction.snapshot_id - 1,
+        )
+        transaction.record_checks(results, seen)
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=check,

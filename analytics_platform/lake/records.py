@@ -453,6 +453,44 @@ def latest_checks(
     ).pl()
 
 
+def seen_by(
+    con: duckdb.DuckDBPyConnection,
+    product: str,
+    asset: str,
+    partitions: Sequence[str],
+    run_id: str,
+    now_at: int,
+) -> int:
+    """The snapshot that a run's check of what it wrote has seen at the least.
+
+    Where another run has written the same partitions since, the check may have looked before.
+
+    Args:
+        con: A connection to the lake.
+        product: The product.
+        asset: The asset checked.
+        partitions: The partitions checked; `WHOLE` for all of them.
+        run_id: The run that checks.
+        now_at: The snapshot that stands now.
+    """
+    row = con.execute(
+        """
+        SELECT max(snapshot_id) FILTER (run_id = $run), max(snapshot_id) FILTER (run_id <> $run)
+        FROM lake.ops.writes WHERE product = $product AND asset = $asset
+          AND ($whole OR "partition" IN (SELECT unnest($partitions)))
+        """,
+        {
+            "run": run_id,
+            "product": product,
+            "asset": asset,
+            "whole": WHOLE in partitions,
+            "partitions": list(partitions),
+        },
+    ).fetchone()
+    own, others = row or (None, None)
+    return now_at if own is None or others is None or others < own else own
+
+
 def unverified(
     con: duckdb.DuckDBPyConnection, product: str, required: Sequence[tuple[str, str]], tries: int
 ) -> dict[str, set[str]]:

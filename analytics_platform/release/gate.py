@@ -106,27 +106,27 @@ def judge(
     for asset, checks in required.items():
         for check in checks:
             of_check = results.get((asset, check), {})
-            broken: dict[str, list[str]] = {}
-            details: dict[str, str] = {}
+            broken: dict[tuple[str, bool], list[str]] = {}
+            details: dict[tuple[str, bool], str] = {}
             # A file that could not be read has a failed check and no write.
             for partition in sorted(writes.get(asset, {}).keys() | of_check.keys() - {WHOLE}):
                 written = writes.get(asset, {}).get(partition, -1)
-                reason, detail = _holds(of_check, partition, written)
+                reason, detail, of_whole = _holds(of_check, partition, written)
                 if reason is None:
                     held += 1
                 else:
-                    broken.setdefault(reason, []).append(partition)
-                    details.setdefault(reason, detail)
+                    broken.setdefault((reason, of_whole), []).append(partition)
+                    details.setdefault((reason, of_whole), detail)
             problems += [
                 Problem(
                     asset,
                     check,
                     tuple(partitions),
                     reason,
-                    details[reason],
-                    _mend(product, asset, reason, partitions, can_revert=can_revert),
+                    details[reason, of_whole],
+                    _mend(product, asset, reason, partitions, of_whole, can_revert=can_revert),
                 )
-                for reason, partitions in broken.items()
+                for (reason, of_whole), partitions in broken.items()
             ]
     problems += _changed_outside(con, product, required, can_revert=can_revert)
     absent = tuple(asset for asset in required if asset not in writes)
@@ -151,33 +151,45 @@ class _Result:
     detail: str
 
 
-def _holds(of_check: Mapping[str, _Result], partition: str, written: int) -> tuple[str | None, str]:
-    """Why a check does not hold on a partition, and what it found; None where it holds."""
-    candidates = [of_check[key] for key in {partition, WHOLE} if key in of_check]
+def _holds(
+    of_check: Mapping[str, _Result], partition: str, written: int
+) -> tuple[str | None, str, bool]:
+    """Why a check does not hold on a partition, what it found, and whether it saw the whole table.
+
+    The reason is None where it holds.
+    """
+    candidates = [(of_check[key], key == WHOLE) for key in {partition, WHOLE} if key in of_check]
     if not candidates:
-        return NOT_RUN, ""
+        return NOT_RUN, "", False
     # Of two that saw the same state at the same moment, the one that failed counts.
-    newest = max(
-        candidates, key=lambda result: (result.seen, result.evaluated_at, not result.passed)
+    newest, of_whole = max(
+        candidates, key=lambda one: (one[0].seen, one[0].evaluated_at, not one[0].passed)
     )
     if newest.seen < written:
-        return OLDER, ""
+        return OLDER, "", False
     if not newest.passed:
-        return FAILED, newest.detail
-    return None, ""
+        return FAILED, newest.detail, of_whole
+    return None, "", of_whole
 
 
 FAILED, NOT_RUN, OLDER = "failed", "did not run", "is older than the data"
 
 
 def _mend(
-    product: str, asset: str, reason: str, partitions: Sequence[str], *, can_revert: bool
+    product: str,
+    asset: str,
+    reason: str,
+    partitions: Sequence[str],
+    of_whole: bool,
+    *,
+    can_revert: bool,
 ) -> str:
     """The command that would mend a problem, or the ways out where it takes a person."""
     again = materialize_command(product, asset, partitions)
     if reason != FAILED:
         return f"`{again}`"
-    if partitions == [WHOLE]:
+    if of_whole:
+        # It says nothing of single partitions, so putting some of them back may not mend it.
         return f"correct the data or the code, then `ap run {product}` or `{again}`"
     mend = f"correct the file and `ap run {product}`"
     if not can_revert:

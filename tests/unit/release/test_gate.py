@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
 
+import dagster as dg
 import pytest
 
+from analytics_platform.components.product_spec import check_result
 from analytics_platform.lake import Lake, WriteRecord
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.release import Problem, Verdict, judge
@@ -247,3 +251,24 @@ def test_a_table_that_is_no_longer_declared_may_be_dropped(lake: Lake) -> None:
     write(lake, frame(FIRST, 1), asset="old")
     by_hand(lake, "DROP TABLE lake.p.old")
     assert verdict(lake).opens
+
+
+def test_what_fails_on_the_whole_table_is_not_mended_by_putting_days_back(lake: Lake) -> None:
+    write(lake, frame(FIRST, 1), FIRST)
+    check(lake, passed=False)
+    assert verdict(lake).problems[0].mend == (
+        f"correct the data or the code, then `ap run p` or `ap materialize p t --partition {DAY}`"
+    )
+
+
+def test_a_check_that_looked_before_another_run_wrote_does_not_speak_for_that(lake: Lake) -> None:
+    """Two runs at once: this one's check ends after the other has written and failed."""
+    context: Any = SimpleNamespace(run=SimpleNamespace(run_id="run"))
+    write(lake, frame(FIRST, 1), FIRST, passed=None)
+    write(lake, frame(SECOND, 1), SECOND)
+    with lake.transaction("the other run") as transaction:
+        transaction.record_writes([WriteRecord("p", "t", DAY, "other", 1)])
+        transaction.record_checks(checks(DAY, passed=False), transaction.snapshot_id)
+    key = dg.AssetKey(["p", "t"])
+    check_result(lake, context, key, "sound", passed=True, partitions=[DAY, OTHER])
+    assert [problem.partitions for problem in verdict(lake).problems] == [(DAY,)]
