@@ -13,8 +13,11 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import duckdb
 
 from analytics_platform.environments.clone import all_environments
 from analytics_platform.lake import FileStore, Lake, LakeError
@@ -84,7 +87,7 @@ def keep_up(lake: Lake, store: FileStore, retention: dt.timedelta) -> Freed:
         lake.writing("remove files that nothing refers to"),
     ):
         forget_scheduled(lake.catalog, before)
-        needed = _needed_data(lake, store)
+        needed = _needed_data(lake, store) | _needed_by_given_up(lake, before)
         _remove_drafts(lake)
         removed, freed, lakes = _remove_data(lake, needed, before)
         stored, freed_store = _remove_stored(lake, store, before)
@@ -205,8 +208,23 @@ def _needed_data(
         for decision in _decisions(lake, store)
         if decision.serving is not None
     }
-    for sha256, name in catalogs - lost:
-        needed |= files_of_frozen(store.path(sha256, name))
+    needed |= files_of_frozen(store.path(sha256, name) for sha256, name in catalogs - lost)
+    return real_paths(needed)
+
+
+def _needed_by_given_up(lake: Lake, before: dt.datetime) -> set[str]:
+    """Every data file that a lake names which was replaced since a moment, its origin's among them.
+
+    A reader that opened it before it was replaced may read it still.
+    """
+    needed: set[str] = set()
+    for other in environments_beside(lake):
+        for place in (other.folder.resolve() / "lakes").iterdir():
+            if place != other.place and not _is_older(place, before):
+                # What a killed clone left half made has no reader.
+                with suppress(duckdb.Error):
+                    catalog = place / "catalog.sqlite"
+                    needed |= referenced_files(catalog) | scheduled_files(catalog)
     return real_paths(needed)
 
 

@@ -12,7 +12,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -184,10 +184,16 @@ def forget_scheduled(catalog: Path, before: dt.datetime) -> None:
         )
 
 
-def files_of_frozen(catalog: Path) -> set[str]:
-    """The absolute path of every file that a frozen catalog names."""
-    with closing(duckdb.connect(str(catalog), read_only=True)) as con:
-        return _files(con, "")
+def files_of_frozen(catalogs: Iterable[Path]) -> set[str]:
+    """The absolute path of every file that any of some frozen catalogs names."""
+    found: set[str] = set()
+    # One DuckDB for all of them: opening one for each takes four times as long.
+    with closing(duckdb.connect()) as con:
+        for catalog in catalogs:
+            con.execute(f"ATTACH {literal(str(catalog))} AS frozen (READ_ONLY)")
+            found |= _files(con, "frozen.")
+            con.execute("DETACH frozen")
+    return found
 
 
 def files_of_attached(con: duckdb.DuckDBPyConnection, alias: str) -> set[str]:

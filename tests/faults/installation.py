@@ -381,7 +381,9 @@ class Installation:
             needed |= referenced_files(lake.catalog) | scheduled_files(lake.catalog)
             store = store_of(self.home)
             for release in log_of(self.home, environment).releases():
-                needed |= files_of_frozen(store.path(release.catalog.sha256, release.catalog.name))
+                needed |= files_of_frozen(
+                    [store.path(release.catalog.sha256, release.catalog.name)]
+                )
             found += (lake.folder.resolve() / "lakes").rglob("*.parquet")
         return [str(path) for path in found if str(path) not in needed]
 

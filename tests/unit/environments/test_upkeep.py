@@ -198,6 +198,23 @@ def test_a_lake_that_was_given_up_stays_for_the_retention(lake: Lake, store: Fil
     assert rows(staging) == [(FIRST, 1)]
 
 
+def test_a_reader_of_a_given_up_clone_finds_its_origins_files(lake: Lake, store: FileStore) -> None:
+    write(lake, frame(FIRST, 7), FIRST)
+    staging = Lake(lake.folder.parent / "staging")
+    clone(lake, staging)
+    for value in (1, 2):
+        release(lake, store, value)
+        time.sleep(1.1)
+        keep_up(lake, store, NOW)
+    with staging.reader() as con:
+        clone(lake, staging, replace=True)
+        age(lake.data)
+        keep_up(lake, store, WEEK)
+        assert con.execute("SELECT value FROM lake.p.t").fetchall() == [(7,)]
+    time.sleep(0.05)
+    assert keep_up(lake, store, NOW).data_files == 1, "and no longer than the retention"
+
+
 def test_what_no_release_has_judged_is_kept(lake: Lake, store: FileStore) -> None:
     release(lake, store, 1)
     judged = lake.snapshot()

@@ -148,7 +148,7 @@ def test_a_frozen_catalog_holds_its_own_schema_and_stays_as_it_was(
                 con.execute(f"DELETE FROM {alias}.p.t")
     assert frozen.read_bytes() == bytes_before
     assert "secret" not in everything(frozen)
-    assert all(Path(file).is_file() for file in files_of_frozen(frozen))
+    assert all(Path(file).is_file() for file in files_of_frozen([frozen]))
 
 
 def test_a_snapshot_that_another_product_made_does_not_name_it(lake: Lake, frozen: Path) -> None:
