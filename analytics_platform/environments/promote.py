@@ -28,6 +28,7 @@ from analytics_platform.lake import (
     Lake,
     LakeError,
     WriteRecord,
+    chart_records,
     records,
 )
 from analytics_platform.lake.catalog import CATALOG, drops, last_changes, view_definitions
@@ -340,6 +341,7 @@ def _take_records(
             f"EXCEPT ALL SELECT {listed} FROM lake.ops.{table} "
             f"WHERE product = {literal(product)})"
         )
+    _take_chart_records(con, product, snapshot_id)
     twice = con.execute(
         "SELECT model, version FROM lake.ops.models WHERE product = ? "
         "GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL",
@@ -352,6 +354,36 @@ def _take_records(
             "trained different models of one number. Nothing was changed; clone the origin again, "
             "train there, and promote that."
         )
+
+
+def _take_chart_records(con: duckdb.DuckDBPyConnection, product: str, snapshot_id: int) -> None:
+    """Append the limits and acknowledgements of the clone's charts that the origin does not have.
+
+    Its charts would otherwise be judged anew by limits that a person moved in the clone, and tell
+    of alarms that are known. Charts of the pipeline are of the environment that they measure.
+    """
+    there = {
+        name
+        for (name,) in con.execute(
+            "SELECT table_name FROM duckdb_tables() "
+            "WHERE database_name = ? AND schema_name = 'ops'",
+            [STAGED],
+        ).fetchall()
+    }
+    of_pipeline = f"SELECT asset FROM {STAGED}.ops.chart_points WHERE product = $product"
+    where = f"product = $product AND asset NOT IN ({of_pipeline})"
+    for table in ("chart_limits", "chart_acknowledgements"):
+        if {table, "chart_points"} <= there:
+            chart_records.create_tables(con)
+            names = [name for name in columns_of(con, f"lake.ops.{table}") if name != "snapshot_id"]
+            listed = ", ".join(identifier(name) for name in names)
+            con.execute(
+                f"INSERT INTO lake.ops.{table} ({listed}, snapshot_id) "
+                f"SELECT {listed}, {snapshot_id:d} FROM ("
+                f"SELECT {listed} FROM {STAGED}.ops.{table} WHERE {where} "
+                f"EXCEPT ALL SELECT {listed} FROM lake.ops.{table} WHERE product = $product)",
+                {"product": product},
+            )
 
 
 def _writes_since(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Callable
 
@@ -22,8 +23,10 @@ from analytics_platform.lake import (
     Lake,
     LakeError,
     WriteRecord,
+    chart_records,
     records,
 )
+from analytics_platform.lake.chart_records import AcknowledgementRecord, LimitsRecord
 from analytics_platform.modeling import champions
 from analytics_platform.release import (
     GateRefusedError,
@@ -426,3 +429,29 @@ def test_rows_that_do_not_come_out_equal_change_nothing(
     with pytest.raises(LakeError, match=r"Promoting p\.raw_x: .* Nothing was changed"):
         go(staging, lake, store)
     assert everything(lake) == stood
+
+
+def test_limits_and_known_alarms_of_charts_of_data_are_taken_over(
+    lake: Lake, staging: Lake, store: FileStore
+) -> None:
+    def limits(asset: str) -> LimitsRecord:
+        return LimitsRecord("p", asset, "c", "d", "2013-01-01", "{}", "asked for", "run")
+
+    write(staging, frame(SECOND, 5), SECOND, asset="raw_x")
+    known = AcknowledgementRecord(
+        "p", "t", "c", dt.datetime.fromisoformat("2013-02-08"), "blizzard", "run"
+    )
+    points = pl.DataFrame({"chart": ["c"], "value": [1.0]})
+    with staging.transaction("charts") as transaction:
+        con, snapshot = transaction.connection, transaction.snapshot_id
+        chart_records.replace_points(con, "p", "pipeline", points)
+        chart_records.insert_limits(con, [limits("t"), limits("pipeline")], snapshot)
+        chart_records.insert_acknowledgements(con, [known], snapshot)
+    go(staging, lake, store)
+    with lake.reader() as con:
+        assert chart_records.limits_of(con, "p", "t")["reason"].to_list() == ["asked for"]
+        assert chart_records.limits_of(con, "p", "pipeline").is_empty()
+        assert chart_records.acknowledged(con, "p", "t") == {"c": [known.through]}
+    write(staging, frame(SECOND, 6), SECOND, asset="raw_x")
+    go(staging, lake, store)
+    assert lake.query("FROM lake.ops.chart_limits").height == 1, "once"
