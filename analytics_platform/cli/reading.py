@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -37,6 +38,7 @@ def sql(
 ) -> None:
     """Read the product's release. The working state cannot be reached from here."""
     import duckdb
+    from polars.exceptions import PolarsError
 
     from analytics_platform import released
     from analytics_platform.lake import LakeError
@@ -47,7 +49,7 @@ def sql(
         with released(product, release=number) as reader:
             frame = read(reader.sealed(), query)
         _give(frame, chosen, output)
-    except (LakeError, duckdb.Error, OSError) as error:
+    except (LakeError, duckdb.Error, PolarsError, OSError) as error:
         raise fail(str(error)) from error
 
 
@@ -84,7 +86,8 @@ def _give(frame: pl.DataFrame, chosen: Format, output: Path | None) -> None:
 def as_bytes(frame: pl.DataFrame, chosen: Format) -> bytes:
     """A frame as a file of a format that programs read."""
     if chosen == "json":
-        text = json.dumps(frame.to_dicts(), default=_json_value, ensure_ascii=False)
+        rows = _finite(frame.to_dicts())
+        text = json.dumps(rows, default=_json_value, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode()
     buffer = io.BytesIO()
     if chosen == "csv":
@@ -100,6 +103,15 @@ def _print(frame: pl.DataFrame) -> None:
         table.add_row(*("" if value is None else str(value) for value in row))
     console.print(table)
     console.print(f"{frame.height} rows", highlight=False)
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null for what JSON has no number for: NaN and the infinities."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list) else value
 
 
 def _json_value(value: object) -> object:
