@@ -98,7 +98,10 @@ def show(
 def rollback(
     product: Product,
     to: Annotated[
-        int | None, typer.Option("--to", help="The release; the one before, unless given.")
+        int | None,
+        typer.Option(
+            "--to", help="The release; the earlier one that readers saw last, unless given."
+        ),
     ] = None,
     note: Note = "",
 ) -> None:

@@ -127,7 +127,8 @@ def rollback(log: ReleaseLog, to: int | None = None, note: str = "") -> Release:
 
     Args:
         log: The product's release log.
-        to: The release's number; the one before the one that readers see, unless said.
+        to: The release's number. Unless said, the earlier one that readers saw last: one that a
+            rollback has taken from them is not given back.
         note: The reason.
 
     Raises:
@@ -136,12 +137,12 @@ def rollback(log: ReleaseLog, to: int | None = None, note: str = "") -> Release:
     with log.changing(f"roll back {log.product}"):
         serving = log.serving()
         if to is None:
-            earlier = [made for made in log.releases() if made.number < serving.number]
-            if not earlier:
+            seen = (one.serving for one in log.decisions() if one.serving is not None)
+            target = next((one for one in seen if one.number < serving.number), None)
+            if target is None:
                 raise NoReleaseError(
                     f"{log.product} has no release before {serving.number} to go back to."
                 )
-            target = earlier[0]
         else:
             target = log.release(to)
         log.decide("rollback", serving=target, on_hold=True, note=note)

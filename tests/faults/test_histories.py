@@ -310,7 +310,8 @@ class Histories(RuleBasedStateMachine):
     def roll_back(self, to: int | None) -> None:
         model = self.models["local"]
         serving = model.serving or 0
-        target = serving - 1 if to is None else to
+        seen = [one for _, one, _ in model.decisions if one is not None and one < serving]
+        target = (seen[-1] if seen else 0) if to is None else to
         if target not in self.made:
             with pytest.raises(NoReleaseError):
                 rollback(self.log("local"), to)

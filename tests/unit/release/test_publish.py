@@ -159,6 +159,16 @@ def test_rolling_back_holds_further_releases_until_a_person_resumes(log: Release
         resume(log)
 
 
+def test_a_rollback_does_not_give_back_what_a_rollback_took_away(log: ReleaseLog) -> None:
+    for value in (1, 2, 3):
+        release(log, value)
+    rollback(log)
+    resume(log)
+    assert release(log, 4).number == 4
+    assert rollback(log).number == 2, "readers saw 2 before 4; 3 was found wrong"
+    assert rollback(log).number == 1
+
+
 def test_a_rollback_waits_for_no_writer(log: ReleaseLog) -> None:
     release(log, 1)
     release(log, 2)
