@@ -7,9 +7,11 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from analytics_platform.components.product_spec import ProductSpec, product_of, run_partitions
-from analytics_platform.lake import CheckRecord, Lake, WriteRecord, outside
+from analytics_platform.lake import CheckRecord, Lake, WriteRecord, outside, records
+from analytics_platform.lake.catalog import view_definitions
 from analytics_platform.lake.io_manager import PREVIEW_ROWS, LakeResource, markdown_table
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.sql import identifier, table_name
@@ -126,6 +128,7 @@ def _run(
         with lake.reader() as con:
             columns = {model.name: model.partition_column for model in models}
             changed_before = outside.find(con, models[0].product, columns) if models else []
+            views = view_definitions(con, "lake", models[0].product) if models else {}
         result = build(
             project,
             settings,
@@ -155,6 +158,7 @@ def _run(
             checks,
             ran,
             [change for change in changed_before if change.asset in built_assets],
+            views,
         )
     lineage = _Lineage(project)
     for model in built:
@@ -196,13 +200,19 @@ def _record(
     checks: Mapping[dg.AssetCheckKey, DbtTest],
     ran: Mapping[dg.AssetCheckKey, Any],
     changed_before: Sequence[outside.OutsideChange],
+    views_before: Mapping[str, str],
 ) -> dict[str, dict[str, Any]]:
-    """Record writes and check results in the lake; give rows and a preview of each model."""
+    """Record writes and check results in the lake; give rows and a preview of each model.
+
+    A view whose query is another than before shows other rows on every day that stands: all of
+    them are recorded as written, and have yet to be checked.
+    """
     shown: dict[str, dict[str, Any]] = {}
     daily = {model.key for model in project.models.values() if model.partition_column}
     writes: list[WriteRecord] = []
     with lake.transaction("record dbt build") as transaction:
         con = transaction.connection
+        standing = days_shown_anew(con, built, views_before)
         for model in built:
             table = table_name(*model.key)
             column = model.partition_column
@@ -219,16 +229,16 @@ def _record(
                 )
                 continue
             quoted = identifier(column)
+            days = sorted({*partitions, *standing.get(model.name, ())})
             counts = dict(
                 con.execute(
                     f"SELECT {quoted}::VARCHAR, count(*) FROM {table} "
                     f"WHERE {quoted} BETWEEN ?::DATE AND ?::DATE GROUP BY ALL",
-                    [partitions[0], partitions[-1]],
+                    [days[0], days[-1]],
                 ).fetchall()
             )
             writes += [
-                WriteRecord(*model.key, day, context.run.run_id, counts.get(day, 0))
-                for day in partitions
+                WriteRecord(*model.key, day, context.run.run_id, counts.get(day, 0)) for day in days
             ]
         # dbt committed on its own connection, so what it wrote stands in the snapshot before.
         seen = transaction.snapshot_id - 1
@@ -254,6 +264,26 @@ def _record(
             seen,
         )
     return shown
+
+
+def days_shown_anew(
+    con: duckdb.DuckDBPyConnection, built: Sequence[DbtModel], views_before: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """The days that stand of each view whose query is another than before.
+
+    Args:
+        con: A connection to the lake.
+        built: The models of a product that were built.
+        views_before: The query of each of its views before that.
+    """
+    if not built:
+        return {}
+    views = view_definitions(con, "lake", built[0].product)
+    changed = [name for name, query in views.items() if views_before.get(name, query) != query]
+    if not changed:
+        return {}
+    written = records.latest_writes(con, built[0].product)
+    return {name: written.filter(asset=name)["partition"].to_list() for name in changed}
 
 
 class _Lineage:

@@ -247,6 +247,33 @@ def view_definitions(con: duckdb.DuckDBPyConnection, alias: str, schema: str) ->
     return dict(rows)
 
 
+def reads_of_views(con: duckdb.DuckDBPyConnection, alias: str, schema: str) -> dict[str, set[str]]:
+    """The tables and views of its own schema that each view of a schema reads, at any depth.
+
+    Args:
+        con: A connection with the lake attached.
+        alias: The name that it is attached under.
+        schema: The schema.
+    """
+    direct = {
+        view: {
+            name.rpartition(".")[2].strip('"')
+            for name in con.get_table_names(sql.replace(CATALOG, identifier(alias)), qualified=True)
+            if name.split(".")[-2:-1] in ([schema], [identifier(schema)])
+        }
+        for view, sql in view_definitions(con, alias, schema).items()
+    }
+    found: dict[str, set[str]] = {}
+    for view in direct:
+        reads, ahead = set[str](), [view]
+        while ahead:
+            new = direct.get(ahead.pop(), set()) - reads
+            reads |= new
+            ahead += new
+        found[view] = reads
+    return found
+
+
 def last_changes(con: duckdb.DuckDBPyConnection, schema: str, since: int = -1) -> dict[str, int]:
     """The snapshot at which each table or view of a schema last changed, from DuckLake's records.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import duckdb
 
 from analytics_platform.lake import outside, records
+from analytics_platform.lake.catalog import reads_of_views
 from analytics_platform.lake.records import WHOLE
 
 
@@ -128,6 +129,7 @@ def judge(
                 )
                 for (reason, of_whole), partitions in broken.items()
             ]
+    problems += _read_anew(con, product, required, writes, results, problems)
     problems += _changed_outside(con, product, required, can_revert=can_revert)
     absent = tuple(asset for asset in required if asset not in writes)
     if not writes:
@@ -170,6 +172,47 @@ def _holds(
     if not newest.passed:
         return FAILED, newest.detail, of_whole
     return None, "", of_whole
+
+
+def _read_anew(
+    con: duckdb.DuckDBPyConnection,
+    product: str,
+    required: Mapping[str, Sequence[str]],
+    writes: Mapping[str, Mapping[str, int]],
+    results: Mapping[tuple[str, str], Mapping[str, _Result]],
+    found: Sequence[Problem],
+) -> list[Problem]:
+    """Views of which a check looked before something that they read was written.
+
+    A view shows what stands in other tables, so its rows change without a write of its own. Where
+    what it reads has a problem itself, that is the one to mend.
+    """
+    wrong = {(one.asset, partition) for one in found for partition in one.partitions or (WHOLE,)}
+    problems: list[Problem] = []
+    for view, reads in reads_of_views(con, "lake", product).items():
+        for check in required.get(view, ()):
+            of_check = results.get((view, check), {})
+            older: list[str] = []
+            for partition, own in sorted(writes.get(view, {}).items()):
+                newest = [_newest(writes.get(asset, {}), partition) for asset in reads]
+                read = max(newest, default=-1)
+                reason, _, _ = _holds(of_check, partition, read)
+                is_known = any(
+                    {(asset, partition), (asset, WHOLE)} & wrong for asset in {view, *reads}
+                )
+                if read > own and reason == OLDER and not is_known:
+                    older.append(partition)
+            if older:
+                mend = f"`{materialize_command(product, view, older)}`"
+                problems.append(Problem(view, check, tuple(older), OLDER, mend=mend))
+    return problems
+
+
+def _newest(writes: Mapping[str, int], partition: str) -> int:
+    """When the rows of a partition were last written; of a whole table, when any was."""
+    if partition == WHOLE:
+        return max(writes.values(), default=-1)
+    return max(writes.get(partition, -1), writes.get(WHOLE, -1))
 
 
 FAILED, NOT_RUN, OLDER = "failed", "did not run", "is older than the data"

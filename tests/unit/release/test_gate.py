@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from analytics_platform.components.dbt_models import days_shown_anew
 from analytics_platform.components.product_spec import check_result
 from analytics_platform.lake import Lake, WriteRecord
+from analytics_platform.lake.catalog import view_definitions
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.release import Problem, Verdict, judge
 from tests.unit.lake.writing import (
@@ -272,3 +275,55 @@ def test_a_check_that_looked_before_another_run_wrote_does_not_speak_for_that(la
     key = dg.AssetKey(["p", "t"])
     check_result(lake, context, key, "sound", passed=True, partitions=[DAY, OTHER])
     assert [problem.partitions for problem in verdict(lake).problems] == [(DAY,)]
+
+
+def shown(lake: Lake, asset: str, query: str, *days: dt.date) -> None:
+    """A view with days, made, recorded and checked by a run."""
+    with lake.transaction("test") as transaction:
+        transaction.connection.execute(f"CREATE OR REPLACE VIEW lake.p.{asset} AS {query}")
+        keys = [str(day) for day in days]
+        transaction.record_writes([WriteRecord("p", asset, key, "run") for key in keys])
+        transaction.record_checks(checks(*keys, asset=asset), transaction.snapshot_id)
+
+
+def test_a_view_is_as_new_as_what_it_reads(lake: Lake) -> None:
+    """A day written again shows other rows in every view of it, which nothing has looked at."""
+    required = {"t": ["sound"], "near": ["sound"], "far": ["sound"]}
+    for day in (FIRST, SECOND):
+        write(lake, frame(day, 1), day)
+    shown(lake, "near", "FROM lake.p.t", FIRST, SECOND)
+    shown(lake, "far", "SELECT n.* FROM lake.p.near n", FIRST, SECOND)
+    assert verdict(lake, required) == Verdict(6, (), ())
+
+    write(lake, frame(FIRST, 2), FIRST)
+    assert verdict(lake, required).lines() == tuple(
+        f"{asset} · sound [{DAY}]: is older than the data. Mend: "
+        f"`ap materialize p {asset} --partition {DAY}`"
+        for asset in ("near", "far")
+    )
+    check(lake, DAY, asset="near")
+    check(lake, asset="far")
+    assert verdict(lake, required).opens
+
+
+def test_of_a_view_on_what_fails_only_the_cause_is_named(lake: Lake) -> None:
+    required = {"t": ["sound"], "near": ["sound"]}
+    write(lake, frame(FIRST, 1), FIRST)
+    shown(lake, "near", "FROM lake.p.t", FIRST)
+    write(lake, frame(FIRST, 2), FIRST, passed=False)
+    assert [problem.asset for problem in verdict(lake, required).problems] == ["t"]
+
+
+def test_a_view_whose_query_changed_shows_every_day_anew(lake: Lake) -> None:
+    built: Any = [SimpleNamespace(product="p", name="near"), SimpleNamespace(product="p", name="t")]
+    write(lake, frame(FIRST, 1), FIRST)
+    shown(lake, "near", "FROM lake.p.t", FIRST, SECOND)
+    with lake.reader() as con:
+        before = view_definitions(con, "lake", "p")
+        assert days_shown_anew(con, built, {}) == {}, "it was not there before"
+    shown(lake, "near", "FROM lake.p.t", SECOND)
+    with lake.reader() as con:
+        assert days_shown_anew(con, built, before) == {}, "made again, it is the same"
+    shown(lake, "near", "SELECT day, -value AS value FROM lake.p.t", SECOND)
+    with lake.reader() as con:
+        assert days_shown_anew(con, built, before) == {"near": [DAY, OTHER]}
