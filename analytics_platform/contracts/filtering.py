@@ -96,7 +96,7 @@ def apply_contract(
       bad, as none can be told to be the right one. A delivery is what came for one partition, in
       one file or several; without partitions it is the frame where `is_one_delivery`, or a file.
       A row whose key one of `loaded` has is bad as well, and that one stays as it is;
-    - `partition`: the row's date is not the date its file was delivered for.
+    - `partition`: the row's date is not the date its file was delivered for, or it has none.
 
     A rule is not evaluated for a row in which a value it needs is not of its type.
 
@@ -167,11 +167,11 @@ def apply_contract(
     broken += _broken_rules(details, contract, typed.select(ROW).with_columns(failed.values()))
     if partition_column is not None and partitions is not None:
         day = pl.col(SOURCE_FILE).replace_strict(dict(partitions), return_dtype=pl.Date)
-        broken.append(
-            typed.filter(pl.col(partition_column) != day).select(
-                ROW, pl.lit(PARTITION_RULE).alias(_RULE)
-            )
-        )
+        is_other = pl.col(partition_column) != day
+        if contract.columns()[partition_column].nullable:
+            # No partition has a row without a day; one that must have a day breaks `nullability`.
+            is_other |= pl.lit(texts[partition_column].is_null())
+        broken.append(typed.filter(is_other).select(ROW, pl.lit(PARTITION_RULE).alias(_RULE)))
     if loaded is not None and (key := contract.primary_key()):
         taken = loaded.select(*key, delivery.cast(pl.String).alias(DELIVERY))
         broken.append(

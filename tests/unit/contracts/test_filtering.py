@@ -122,6 +122,25 @@ def test_a_bad_row_is_kept_with_its_rules(row: Row, rules: list[str]) -> None:
     assert result.good["_source_line"].to_list() == [2]
 
 
+def test_a_row_without_a_day_is_of_no_partition() -> None:
+    class Undated(dy.Schema):
+        day = dy.Date(nullable=True, description="Day.")
+
+    frame = pl.DataFrame({"day": ["2013-01-01", None, "x"]}).with_columns(
+        _source_file=pl.lit("f.csv"), _source_line=pl.int_range(2, 5, dtype=pl.Int64)
+    )
+
+    result = apply_contract(
+        frame, Undated, partition_column="day", partitions={"f.csv": date(2013, 1, 1)}
+    )
+
+    assert result.good["_source_line"].to_list() == [2]
+    assert result.bad.select("_source_line", "rules").rows() == [
+        (3, ["partition"]),
+        (4, ["day|type"]),
+    ]
+
+
 @pytest.mark.parametrize(
     ("row", "column", "value"),
     [
