@@ -38,8 +38,8 @@ def parse_text(
 
     A number nearer to nothing than a float can say, such as `1e-400`, is 0, as any number is the
     float nearest to it. Where the format declares separators, a group after the first has three
-    digits: with `thousands="."` and `decimal=","`, `1.000,5` and `1000,5` are numbers and `1.5` is
-    none. Where it or the column declares a format of dates or times, that one alone is accepted,
+    digits, and the first does not start with 0: with `thousands="."` and `decimal=","`, `1.000,5`
+    and `1000,5` are numbers; `1.5` is none, nor is `0.515`, whose point parts a fraction. Where it or the column declares a format of dates or times, that one alone is accepted,
     with as many digits as the format has.
 
     Args:
@@ -54,11 +54,12 @@ def parse_text(
     if dtype == pl.String:
         return text
     if dtype.is_integer():
-        digits = pl.when(text.str.contains(f"^-?{_digits(file_format)}$")).then(text)
+        digits = pl.when(text.str.contains(f"^-?({_whole(file_format)})$")).then(text)
         return _plain(digits, file_format).cast(dtype, strict=False)
     if dtype.is_float():
         point = pl.escape_regex(file_format.decimal)
-        pattern = f"^-?({_digits(file_format)}({point}[0-9]*)?|{point}[0-9]+)([eE][-+]?[0-9]+)?$"
+        whole = _whole(file_format)
+        pattern = f"^-?(({whole})({point}[0-9]*)?|{point}[0-9]+)([eE][-+]?[0-9]+)?$"
         number = _plain(pl.when(text.str.contains(pattern)).then(text), file_format)
         number = number.cast(dtype, strict=False)
         return pl.when(number.is_finite()).then(number)
@@ -82,12 +83,12 @@ def parse_text(
     )
 
 
-def _digits(file_format: FileFormat) -> str:
+def _whole(file_format: FileFormat) -> str:
     """The pattern of a whole number without its sign."""
     if not file_format.thousands:
         return "[0-9]+"
     separator = pl.escape_regex(file_format.thousands)
-    return f"([0-9]+|[0-9]{{1,3}}({separator}[0-9]{{3}})+)"
+    return f"[0-9]+|[1-9][0-9]{{0,2}}({separator}[0-9]{{3}})+"
 
 
 def _plain(number: pl.Expr, file_format: FileFormat) -> pl.Expr:
