@@ -66,7 +66,7 @@ def read_blocks(path: Path, file_format: FileFormat, file: str) -> Generator[byt
     limit = file_format.max_bytes
     total = 0
     with path.open("rb") as raw:
-        is_packed = is_gzip(path, file_format)
+        is_packed = _is_gzip(file, file_format)
         packed = path.stat().st_size
         if not is_packed and packed > limit:
             raise _too_large(file, limit, f"{packed} bytes")
@@ -92,10 +92,10 @@ def read_blocks(path: Path, file_format: FileFormat, file: str) -> Generator[byt
             yield block
 
 
-def is_gzip(path: Path, file_format: FileFormat) -> bool:
-    """Whether a file is to be unpacked."""
+def _is_gzip(file: str, file_format: FileFormat) -> bool:
+    """Whether a file is to be unpacked, by the name that it was delivered under."""
     if file_format.compression == "auto":
-        return path.name.lower().endswith(".gz")
+        return file.lower().endswith(".gz")
     return file_format.compression == "gzip"
 
 

@@ -436,6 +436,9 @@ def test_gzip_is_read_by_name_or_as_declared(tmp_path: Path) -> None:
     plain = FileFormat("csv", compression="none")
     assert read_file(put(tmp_path, HEADER + ROW, "b.gz"), Sale, plain).height == 1
     assert "compressed with gzip" in refused(tmp_path, packed).advice
+    # The store keeps it under a name for people, in which little of this one is left.
+    kept = put(tmp_path, packed, "gz")
+    assert read_file(kept, Sale, "csv", source_file="sales/\u65e5\u672c.gz").height == 1
 
 
 @pytest.mark.parametrize(
