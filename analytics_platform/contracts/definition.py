@@ -122,8 +122,8 @@ def check_contract(contract: type[dy.Schema]) -> None:
     Raises:
         ContractDefinitionError: The contract is no `dataframely.Schema`, has no columns, a column
             has no description, a reserved name or a type the lake has none for, two columns have
-            one header, a format is none, or a rule cannot be evaluated or looks at more than one
-            row.
+            one header or names that differ by case alone, a format is none, or a rule cannot be
+            evaluated or looks at more than one row.
     """
     if not (isinstance(contract, type) and issubclass(contract, dy.Schema)):
         raise ContractDefinitionError(
@@ -176,6 +176,15 @@ def _column_faults(contract: type[dy.Schema]) -> list[str]:
             )
         if fault := _metadata_fault(column):
             faults.append(f"column {name!r}: {fault}")
+    spelled: dict[str, list[str]] = {}
+    for name in columns:
+        spelled.setdefault(name.lower(), []).append(name)
+    faults += [
+        f"columns {', '.join(map(repr, names))} differ by case alone: a table could not tell them "
+        "apart"
+        for names in spelled.values()
+        if len(names) > 1
+    ]
     headers = list(file_headers(contract).values())
     if all(isinstance(header, str) for header in headers):
         faults += [

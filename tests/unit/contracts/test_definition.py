@@ -102,6 +102,11 @@ def rule(expression: pl.Expr) -> dict[str, object]:
             id="header of two columns",
         ),
         pytest.param(
+            {"shop": dy.String(description="x"), "Shop": dy.String(description="x")},
+            "columns 'shop', 'Shop' differ by case alone",
+            id="names of one table column",
+        ),
+        pytest.param(
             column(dy.Int32(description="x", metadata={"format": "%d"})),
             "its format '%d' is of no effect: only dates and times have one",
             id="format of a number",
