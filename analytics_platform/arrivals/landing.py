@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import dataframely as dy
+import polars as pl
 
-from analytics_platform.contracts import FileFormat
+from analytics_platform.contracts import SOURCE_FILE, SOURCE_LINE, FileFormat
 from analytics_platform.lake import SchemaChange
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.tables import QUARANTINE, RAW
@@ -18,6 +19,9 @@ from analytics_platform.lake.tables import QUARANTINE, RAW
 PARTITION = "{partition}"
 ANY = "*"
 FILE = "{file}"
+
+QUARANTINE_COLUMNS = frozenset({SOURCE_FILE, SOURCE_LINE, "rules", "row", "text"})
+"""What a quarantine has of every row, beside the source's partition column."""
 
 _DAY = r"(?P<partition>\d{4}-\d{2}-\d{2})"
 # What a terminal, a log line or a path's end would be broken by.
@@ -43,7 +47,7 @@ class LandingFolder:
         end_day: The day after the last one.
 
     Raises:
-        ValueError: If the pattern or the marker is none.
+        ValueError: If the folder, the pattern or the marker is none.
     """
 
     product: str
@@ -57,6 +61,17 @@ class LandingFolder:
     end_day: dt.date | None = None
 
     def __post_init__(self) -> None:
+        if any(not part or part.startswith(".") for part in self.folder.split("/")):
+            raise ValueError(
+                f"Source {self.name}: the folder {self.folder!r} must be a path in the product's "
+                "landing zone, such as 'sales' or 'shops/sales', of which no part is hidden: no "
+                "file would be found there. Correct its defs.yaml."
+            )
+        if self.pattern.startswith("."):
+            raise ValueError(
+                f"Source {self.name}: the pattern {self.pattern!r} is that of hidden files, which "
+                "are still being delivered and never seen. Correct its defs.yaml."
+            )
         if self.pattern.count(PARTITION) > 1 or "/" in self.pattern or not self.pattern:
             raise ValueError(
                 f"Source {self.name}: the pattern {self.pattern!r} must be a file's name with "
@@ -162,6 +177,10 @@ class Source(LandingFolder):
             before the partition fails.
         schema_change: What to do when the contract's columns are no longer the table's.
         volume: How many rows are usual; None where any number is.
+
+    Raises:
+        ValueError: As `LandingFolder`, or if the partition column is not one of the contract's
+            dates, has a name that the quarantine needs, or does not go with the pattern.
     """
 
     file_format: FileFormat
@@ -170,6 +189,31 @@ class Source(LandingFolder):
     max_quarantined_share: float
     schema_change: SchemaChange = "fail"
     volume: UsualVolume | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        column = self.partition_column
+        if (column is None) == (PARTITION in self.pattern):
+            raise ValueError(
+                f"Source {self.name}: expected {PARTITION} in the pattern and a partition_column "
+                f"together or neither; found the pattern {self.pattern!r} and "
+                f"{'none' if column is None else repr(column)}. Correct its defs.yaml."
+            )
+        if column is None:
+            return
+        if column in QUARANTINE_COLUMNS:
+            raise ValueError(
+                f"Source {self.name}: the partition column may not be {column!r}, as the "
+                "quarantine has a column of that name. Name it otherwise in the contract, with "
+                "the file's own name as its header."
+            )
+        declared = self.contract.columns().get(column)
+        if declared is None or declared.dtype != pl.Date:
+            found = "no such column" if declared is None else str(declared.dtype)
+            raise ValueError(
+                f"Source {self.name}: expected the partition column {column!r} to be a date of "
+                f"{self.contract.__name__}; found {found}. Correct its defs.yaml or contract.py."
+            )
 
 
 def source_of(path: str, sources: Sequence[LandingFolder]) -> tuple[LandingFolder, str] | None:

@@ -12,12 +12,11 @@ import duckdb
 import polars as pl
 
 from analytics_platform.arrivals.checks import columns_exist
+from analytics_platform.arrivals.landing import QUARANTINE_COLUMNS
 from analytics_platform.arrivals.rows import RULES_PARTED_BY
 from analytics_platform.contracts import SOURCE_FILE, SOURCE_LINE
 from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.lake.tables import QUARANTINE
-
-_PLATFORMS_OWN = {SOURCE_FILE, SOURCE_LINE, "rules", "row", "text"}
 
 
 def quarantining_sources(con: duckdb.DuckDBPyConnection, product: str) -> list[str]:
@@ -84,7 +83,7 @@ def _select(con: duckdb.DuckDBPyConnection, product: str, source: str) -> str:
         nothing = f"'' AS {SOURCE_FILE}, 0 AS {SOURCE_LINE}, '' AS \"row\", '' AS \"text\""
         return f"SELECT '' AS \"partition\", [''] AS rules, {nothing} WHERE false"
     # What is not the platform's is the column that the source is partitioned by.
-    partition = next((f"{identifier(c)}::VARCHAR" for c in columns - _PLATFORMS_OWN), "''")
+    partition = next((f"{identifier(c)}::VARCHAR" for c in columns - QUARANTINE_COLUMNS), "''")
     # A lake of before the records' text has none.
     text = '"text"' if "text" in columns else "NULL::VARCHAR"
     return (
