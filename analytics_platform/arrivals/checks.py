@@ -227,10 +227,19 @@ def _known(
     """Whether the values of the partitions are known to the sources they refer to."""
     detail: dict[str, Any] = {}
     table = table_name(source.product, source.asset)
+    types = _types(con, source.product, source.asset)
     for column, (of, key) in references(source.contract).items():
         name = identifier(column)
-        if key not in columns_exist(con, source.product, RAW + of):
+        kind, known = types[column], _types(con, source.product, RAW + of).get(key)
+        if known is None:
             detail[column] = f"{of} has no column {key}, or was never loaded"
+            continue
+        if _family(kind) != _family(known):
+            # DuckDB would refuse the comparison, and a warning must not undo the load.
+            detail[column] = (
+                f"it is {kind} and {of}.{key} is {known}, which cannot be compared: give both one "
+                "type in their contracts"
+            )
             continue
         where = ""
         if source.partition_column is not None:
@@ -251,9 +260,22 @@ def _known(
 
 def columns_exist(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> set[str]:
     """The columns of a table of the lake; none where there is no such table."""
-    rows = con.execute(
-        "SELECT column_name FROM duckdb_columns() "
-        "WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
-        [schema, table],
-    ).fetchall()
-    return {name for (name,) in rows}
+    return set(_types(con, schema, table))
+
+
+def _types(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
+    """The type of each column of a table of the lake."""
+    return dict(
+        con.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() "
+            "WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
+            [schema, table],
+        ).fetchall()
+    )
+
+
+def _family(kind: str) -> str:
+    """What types are compared with each other by value."""
+    if kind in {"VARCHAR", "BOOLEAN"}:
+        return kind
+    return "time" if kind.startswith(("DATE", "TIMESTAMP")) else "number"

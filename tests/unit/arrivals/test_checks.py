@@ -104,6 +104,28 @@ def test_values_that_another_source_lacks_are_told_and_hold_nothing_back(
     assert shop.rows() == [(D1, "a", 1), (D1, "b", 1), (D2, "a", 1)]
 
 
+def test_values_that_cannot_be_compared_are_told_and_hold_nothing_back(
+    tmp_path: Path, lake: Lake, store: FileStore
+) -> None:
+    class NumberedShop(dy.Schema):
+        """A sale in a shop that goes by a number."""
+
+        day = dy.Date(primary_key=True, description="Day.")
+        shop = dy.Int64(
+            primary_key=True, description="Shop.", metadata={"references": "shops.shop"}
+        )
+        pieces = dy.Int32(min=0, description="Pieces.")
+
+    shops_of(lake, "a")
+    shop = Shop(tmp_path, lake, store, contract=NumberedShop)
+    shop.day(D1, ("1", 1))
+
+    report = shop.load(D1)
+
+    assert report.details[KNOWN]["shop"].startswith("it is BIGINT and shops.shop is VARCHAR")
+    assert shop.rows() == [(D1, 1, 1)]
+
+
 def test_a_row_lost_at_any_time_is_found_by_the_next_load(shop: Shop) -> None:
     for day in (D1, D2):
         shop.day(day, ("a", 1), ("b", 1))
