@@ -85,11 +85,12 @@ def decide(
     """
     now = time.time() if now is None else now
     lying = {file.path: file for file in seen}
+    # A marker may outlast its file, which may be tidied away once it is loaded.
     markers = {
-        source.marker_of(file.path)
-        for file in seen
+        source.marker_of(path)
+        for path in lying.keys() | known.keys()
         for source in sources
-        if source.partition_of(file.path) is not None
+        if source.marker and source.partition_of(path) is not None
     }
     stands_at = standing_contents(lying, known)
     decisions: list[Decision] = []

@@ -7,12 +7,13 @@ says by when a day is due.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import duckdb
 
 from analytics_platform.arrivals.landing import LandingFolder
 from analytics_platform.lake import ledger
+from analytics_platform.lake.ledger import LedgerEntry
 from analytics_platform.lake.records import WHOLE
 
 ARRIVED, ACCOUNTED = "files_have_arrived", "files_are_accounted_for"
@@ -58,14 +59,42 @@ def missing_files(con: duckdb.DuckDBPyConnection, source: LandingFolder) -> list
 
 
 def files_left_aside(con: duckdb.DuckDBPyConnection, source: LandingFolder) -> list[str]:
-    """What the ledger saw in a source's folder that cannot be loaded, with the reason.
+    """What the ledger saw in a source's folder that is not loaded, with the reason.
 
-    Rejected files are not among them: they fail a check of their own.
+    A file that a load rejected is not among them: it fails a check of its own.
     """
+    known = ledger.known_files(con, source.product)
+    # One that came before its file was told as a name of no source.
+    markers = {source.marker_of(path) for path in known if source.partition_of(path) is not None}
+    days_that_stand = {
+        file.standing.partition
+        for file in known.values()
+        if file.standing is not None and file.standing.source == source.name
+    }
     return [
-        f"{path}: {known.seen.reason}"
-        for path, known in sorted(ledger.known_files(con, source.product).items())
-        if known.seen is not None
+        f"{path}: {file.seen.reason}"
+        for path, file in sorted(known.items())
+        if file.seen is not None
         and path.rpartition("/")[0] == source.folder
-        and known.seen.status in {"unmatched", "out_of_range", "vanished"}
+        and path not in markers
+        and _lies_aside(source, file.seen, days_that_stand)
     ]
+
+
+def _lies_aside(source: LandingFolder, entry: LedgerEntry, days_that_stand: Container[str]) -> bool:
+    """Whether a file should be asked about that is not loaded and of which no load speaks."""
+    is_ours = entry.source == source.name and source.has(entry.partition)
+    match entry.status:
+        case "unmatched" | "out_of_range":
+            return True
+        case "vanished":
+            # What was of no source, or of no day of the product, may be tidied away.
+            return is_ours
+        case "rejected":
+            # Of links, folders and the like, which no load takes up.
+            return is_ours and not entry.run_id
+        case "duplicate":
+            # Another day's content under this day's name, of which nothing else came.
+            return is_ours and entry.partition not in days_that_stand
+        case _:
+            return False

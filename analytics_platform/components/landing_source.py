@@ -305,7 +305,8 @@ def _build_arrival_checks(product: ProductSpec, source: Source) -> dg.AssetCheck
             ACCOUNTED,
             asset=key,
             description="Warns of what lies in the source's folder and is not loaded: names that "
-            "match no source, days that are none of the product's, links, files that vanished.",
+            "match no source, days that are none of the product's, links, a day's only file that "
+            "repeats another's, files that went before they were loaded.",
         ),
     ]
 

@@ -164,3 +164,84 @@ def test_a_day_that_is_none_of_the_products_makes_no_other_day_missing(shop: Sho
         assert missing_files(con, shop.source) == []
         (aside,) = files_left_aside(con, shop.source)
     assert aside.startswith("sales/sales_2103-01-02.csv: 2103-01-02 is not from")
+
+
+def aside(shop: Shop) -> list[str]:
+    with shop.lake.reader() as con:
+        return files_left_aside(con, shop.source)
+
+
+def test_what_is_no_file_and_named_like_one_is_left_aside(shop: Shop, tmp_path: Path) -> None:
+    shop.day(D1, ("a", 1))
+    shop.path(f"sales_{D2}.csv").symlink_to(tmp_path / "elsewhere.csv")
+    shop.path(f"sales_{D3}.csv").mkdir()
+    shop.run()
+    assert [text.partition(": ")[2] for text in aside(shop)] == [
+        f"sales/sales_{D2}.csv: it is a link, and links are not followed",
+        f"sales/sales_{D3}.csv: it is a folder",
+    ]
+    shop.path(f"sales_{D2}.csv").unlink()
+    shop.day(D2, ("b", 1))
+    shop.path(f"sales_{D3}.csv").rmdir()
+    shop.put(f"sales_{D3}.csv", "no day")
+    shop.run()
+    assert aside(shop) == [], "what a load refuses fails a check of its own"
+
+
+def test_a_day_of_which_only_another_days_content_came_is_left_aside(shop: Shop) -> None:
+    first = shop.day(D1, ("a", 1))
+    shop.run()
+    shop.path(f"sales_{D2}.csv").write_bytes(first.read_bytes())
+    shop.run()
+    assert aside(shop) == [
+        f"sales/sales_{D2}.csv: the same content as sales/sales_{D1}.csv, which is loaded"
+    ]
+    shop.day(D2, ("b", 1))
+    shop.run()
+    assert aside(shop) == []
+
+
+def test_a_file_that_came_twice_is_no_news(tmp_path: Path, lake: Lake, store: FileStore) -> None:
+    shop = Shop(tmp_path, lake, store, pattern="sales_{partition}*.csv")
+    first = shop.day(D1, ("a", 1))
+    shop.run()
+    shop.path(f"sales_{D1}_again.csv").write_bytes(first.read_bytes())
+    shop.run()
+    assert shop.status()[f"sales_{D1}_again.csv"] == "duplicate"
+    assert aside(shop) == []
+
+
+def test_what_was_of_no_use_may_be_tidied_away_and_what_was_not_may_not(shop: Shop) -> None:
+    wrong, before = shop.put("sales_2013-1-2.csv"), shop.day("2012-12-31", ("a", 1))
+    waits = shop.day(D1, ("a", 1))
+    shop.look()
+    assert len(aside(shop)) == 2
+    for path in (wrong, before, waits):
+        path.unlink()
+    shop.look()
+    assert aside(shop) == [f"sales/sales_{D1}.csv: it is gone; before, it was waiting"]
+
+
+def test_a_marker_is_told_only_while_its_file_never_came(
+    tmp_path: Path, lake: Lake, store: FileStore
+) -> None:
+    shop = Shop(tmp_path, lake, store, marker="{file}.ok")
+    markers = [shop.path(f"sales_{day}.csv.ok") for day in (D1, D2)]
+    markers[0].touch()
+    shop.run()
+    assert [text.partition(":")[0] for text in aside(shop)] == [f"sales/sales_{D1}.csv.ok"]
+
+    files = [shop.day(day, ("a", n)) for n, day in enumerate((D1, D2))]
+    for marker in markers:
+        marker.touch()
+    assert shop.run() == [D1, D2]
+    assert aside(shop) == []
+    for file in files:
+        file.unlink()
+    shop.run()
+    assert aside(shop) == [], "it may outlast its file"
+    assert f"sales_{D2}.csv.ok" not in shop.status()
+    for marker in markers:
+        marker.unlink()
+    shop.run()
+    assert aside(shop) == []
