@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analytics_platform.arrivals.landing import LandingFolder, source_of
+from analytics_platform.arrivals.landing import LandingFolder, sources_of
 from analytics_platform.arrivals.zone import SeenFile
 from analytics_platform.lake.ledger import NO_SOURCE, KnownFile, LedgerEntry, Status
 
@@ -51,13 +51,16 @@ def to_hash(
                 sizes[key] = sizes.get(key, 0) + 1
     found: list[SeenFile] = []
     for file in seen:
-        of = source_of(file.path, sources) if file.kind == "file" else None
-        if of is None or not of[0].has(of[1]):
+        of = sources_of(file.path, sources) if file.kind == "file" else []
+        if len(of) != 1:
+            continue
+        source, partition = of[0]
+        if not source.has(partition):
             continue
         before = known.get(file.path)
         if before is not None and before.seen is not None and _is_same(before.seen, file):
             continue
-        if sizes.get((of[0].name, file.size_bytes)):
+        if sizes.get((source.name, file.size_bytes)):
             found.append(file)
     return found
 
@@ -97,12 +100,13 @@ def decide(
     for file in seen:
         if file.path in markers:
             continue
-        of = source_of(file.path, sources)
-        if of is None:
-            if file.kind != "folder":
-                decisions.append(_unmatched(product, file, known.get(file.path)))
+        of = sources_of(file.path, sources)
+        if len(of) != 1:
+            if of or file.kind != "folder":
+                names = [source.name for source, _ in of]
+                decisions.append(_unmatched(product, file, names, known.get(file.path)))
             continue
-        source, partition = of
+        source, partition = of[0]
         before = known.get(file.path, KnownFile(None, 0.0, None))
         decisions.append(
             _decide(source, partition, file, before, hashes.get(file.path), stands_at, lying, now)
@@ -201,9 +205,15 @@ def standing_contents(
     return found
 
 
-def _unmatched(product: str, file: SeenFile, before: KnownFile | None) -> Decision:
+def _unmatched(
+    product: str, file: SeenFile, sources: Sequence[str], before: KnownFile | None
+) -> Decision:
+    """A file of no source; or of several, of which none is to be guessed."""
     reason = file.fault or (
-        "no source of the product has files of this name in this folder, or its day is none"
+        f"{' and '.join(sources)} all have files of this name in this folder: their patterns must "
+        "differ"
+        if sources
+        else "no source of the product has files of this name in this folder, or its day is none"
     )
     entry = LedgerEntry(
         product,

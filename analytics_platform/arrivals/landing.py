@@ -216,10 +216,10 @@ class Source(LandingFolder):
             )
 
 
-def source_of(path: str, sources: Sequence[LandingFolder]) -> tuple[LandingFolder, str] | None:
-    """The source whose file lies at a path, and its partition; None where it is no source's."""
-    for source in sources:
-        partition = source.partition_of(path)
-        if partition is not None:
-            return source, partition
-    return None
+def sources_of(path: str, sources: Sequence[LandingFolder]) -> list[tuple[LandingFolder, str]]:
+    """The sources whose file may lie at a path, each with its partition; at best there is one."""
+    return [
+        (source, partition)
+        for source in sources
+        if (partition := source.partition_of(path)) is not None
+    ]

@@ -39,8 +39,9 @@ def parse_text(
     A number nearer to nothing than a float can say, such as `1e-400`, is 0, as any number is the
     float nearest to it. Where the format declares separators, a group after the first has three
     digits, and the first does not start with 0: with `thousands="."` and `decimal=","`, `1.000,5`
-    and `1000,5` are numbers; `1.5` is none, nor is `0.515`, whose point parts a fraction. Where it or the column declares a format of dates or times, that one alone is accepted,
-    with as many digits as the format has.
+    and `1000,5` are numbers; `1.5` is none, nor is `0.515`, whose point parts a fraction. Where it
+    or the column declares a format of dates or times, that one alone is accepted, with as many
+    digits as the format has.
 
     Args:
         text: A column of strings; null where the file holds nothing.

@@ -142,6 +142,16 @@ def test_names_are_matched_reported_and_bounded(path: str, status: str) -> None:
     assert bool(decision.entry.reason) == (status != "waiting")
 
 
+def test_a_file_that_may_be_of_two_sources_is_loaded_by_neither() -> None:
+    both = [*SOURCES, LandingFolder(product="p", name="all", folder="in", pattern="*.csv")]
+    for sources in (both, both[::-1]):
+        found = decide("p", sources, [seen(A)], {}, {}, NOW)
+        assert to_hash(sources, [seen(A)], known(entry(B, "loaded", "x"))) == []
+        decision = one(found)
+        assert (decision.entry.status, decision.is_due) == ("unmatched", False)
+        assert {"sales", "all"} <= set(decision.entry.reason.split())
+
+
 @pytest.mark.parametrize(
     ("kind", "path", "status"),
     [
