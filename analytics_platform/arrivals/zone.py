@@ -117,7 +117,11 @@ class LocalZone(LandingZone):
         root = self.folder / product
         if not root.is_dir():
             return []
-        return sorted(_walk(str(root), ""), key=lambda file: file.path)
+        # A folder that cannot be listed comes twice, and a name that is not UTF-8 may be spelled
+        # like another. A path is seen once: what can be read, else what is wrong with it.
+        rank = ("folder", "link", "other", "file")
+        seen = sorted(_walk(str(root), ""), key=lambda file: (file.path, rank.index(file.kind)))
+        return list({file.path: file for file in seen}.values())
 
     def chunks(self, product: str, file: SeenFile) -> Iterator[bytes]:
         """As `LandingZone` has it."""

@@ -395,6 +395,13 @@ def test_a_name_that_is_not_utf8_is_told(near: Folder) -> None:
     assert good.kind == "file"
 
 
+def test_a_name_that_spells_what_another_is_told_as_takes_its_place(near: Folder) -> None:
+    near.put("p/caf\\xe9.csv", b"1")
+    (near.folder / "p" / os.fsdecode(b"caf\xe9.csv")).write_bytes(b"2")
+    assert only(near).kind == "file"
+    assert list(near.zone.chunks("p", only(near))) == [b"1"]
+
+
 @pytest.fixture
 def readable_near() -> Iterator[Folder]:
     """A landing zone whose parents anyone may enter, unlike pytest's."""
@@ -410,8 +417,11 @@ def test_what_may_not_be_read_is_told(readable_near: Folder) -> None:
     (near.folder / "p/s/closed.csv").chmod(0)
     (near.folder / "p/locked").chmod(0)
 
-    said = as_nobody(lambda: {file.path: (file.kind, file.fault) for file in near.zone.files("p")})
-    seen = eval(said)
+    said = as_nobody(
+        lambda: [(file.path, (file.kind, file.fault)) for file in near.zone.files("p")]
+    )
+    seen = dict(eval(said))
+    assert len(seen) == len(eval(said)), "a path is seen once"
     assert seen["s/closed.csv"] == seen["s/open.csv"] == ("file", "")
     assert seen["locked"][0] == "other"
     assert "the folder cannot be read" in seen["locked"][1]
