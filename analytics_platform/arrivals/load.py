@@ -330,10 +330,11 @@ def _fetch(
         return FileOutcome(gone, error=f"{path}: {gone.reason}. Deliver it again.")
     except FileChangedError as error:
         return FileOutcome(entry, error=str(error), is_told=False)
-    except PermissionError as error:
-        return _rejected(entry, f"{path}: it may not be read: {error.strerror}. Let it be read.")
     except OSError as error:
-        # A matter of the disk or the network, and not of the file: it waits.
+        if isinstance(error, PermissionError) and zone.shows_rights:
+            why = error.strerror or error
+            return _rejected(entry, f"{path}: it may not be read: {why}. Let it be read.")
+        # A matter of the disk, the network or the credentials, and not of the file: it waits.
         return FileOutcome(entry, error=f"{path} could not be read now: {error}", is_told=False)
     entry = replace(entry, content_sha256=stored.sha256, stored_name=stored.name)
     return FileOutcome(entry, stored.path)

@@ -22,6 +22,10 @@ HASHING_SECONDS = 10.0
 """How long one look may read contents; what is left is looked at by the next. Dagster gives a
 sensor 60 s."""
 
+FILE_SECONDS = 20.0
+"""How long a look may read one content. A file that takes longer is taken for new, and loading it
+tells whether it is; a sensor that never came to its end would hold back all others."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -67,6 +71,7 @@ def look(
     sources: Sequence[LandingFolder],
     seen: Sequence[SeenFile] | None = None,
     hashing_seconds: float = HASHING_SECONDS,
+    file_seconds: float = FILE_SECONDS,
 ) -> Look:
     """Look at a product's part of the landing zone.
 
@@ -76,7 +81,8 @@ def look(
         product: The product.
         sources: Its sources.
         seen: What lies there, where it was listed already.
-        hashing_seconds: How long contents may be read; at least one is.
+        hashing_seconds: How long contents may be read before another one is begun.
+        file_seconds: How long one content may be read.
 
     Raises:
         OSError: If the landing zone cannot be looked at.
@@ -91,11 +97,11 @@ def look(
             later.add(file.path)
             continue
         try:
-            hashes[file.path] = zone.sha256(product, file)
+            hashes[file.path] = zone.sha256(product, file, file_seconds)
         except (FileNotFoundError, FileChangedError):
             later.add(file.path)
         except OSError:
-            # Loading it will say why; a file that cannot be read is not known to be a duplicate.
+            # Loading it will say why; what cannot be read in time is not known to be a duplicate.
             hashes[file.path] = ""
     decisions = decide(product, sources, seen, known, hashes)
     return Look(

@@ -7,8 +7,10 @@ not belong here: which source a file belongs to (`landing`) and what becomes of 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,6 +66,9 @@ class LandingZone(ABC):
         url: Where it is.
     """
 
+    shows_rights = False
+    """Whether to let a file be read, or not, gives it another version."""
+
     def __init__(self, url: str) -> None:
         self.url = url
 
@@ -90,14 +95,23 @@ class LandingZone(ABC):
         """Where a path is, for people."""
         return f"{self.url.rstrip('/')}/{product}/{path}"
 
-    def sha256(self, product: str, file: SeenFile) -> str:
+    def sha256(self, product: str, file: SeenFile, seconds: float = math.inf) -> str:
         """The hash of a file's content, by which an arrival is identified.
 
+        Args:
+            product: The product.
+            file: The file.
+            seconds: How long it may take.
+
         Raises:
+            TimeoutError: If it takes longer.
             OSError: As `chunks` does.
         """
+        until = time.monotonic() + seconds
         digest = hashlib.sha256()
         for chunk in self.chunks(product, file):
+            if time.monotonic() > until:
+                raise TimeoutError(f"Hashing {file.path}: it takes longer than {seconds:g} s.")
             digest.update(chunk)
         return digest.hexdigest()
 
@@ -107,6 +121,8 @@ class LocalZone(LandingZone):
 
     Links are seen and never followed: a file outside the landing zone was not delivered into it.
     """
+
+    shows_rights = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))

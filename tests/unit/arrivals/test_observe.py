@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -99,6 +101,46 @@ def test_a_file_that_may_not_be_read_is_rejected_with_the_reason(
     )
     shop.path(f"sales_{D2}.csv").chmod(0o600)
     assert shop.run() == [D2], "to let it be read is a change"
+
+
+def test_a_far_file_that_is_forbidden_is_read_once_it_is_allowed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("Opening s3://bucket/p: it is not allowed (Forbidden).")
+
+    shop.day(D1, ("a", 1))
+    with monkeypatch.context() as patch:
+        # To allow it changes nothing that a listing shows.
+        patch.setattr(LocalZone, "shows_rights", False)
+        patch.setattr(LocalZone, "chunks", refuse)
+        shop.look()
+        report = shop.load(D1)
+        assert "could not be read now: Opening s3://bucket/p" in report.errors[0]
+    assert shop.status() == {f"sales_{D1}.csv": "waiting"}
+    assert shop.run() == [D1]
+    assert shop.rows() == [(D1, "a", 1)]
+
+
+def test_a_content_that_takes_too_long_is_taken_for_new(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: object) -> Iterator[bytes]:
+        for read in range(1000):
+            assert read < 10, "it goes on beyond its time"
+            time.sleep(0.01)
+            yield b"x"
+
+    path = shop.day(D1, ("a", 1))
+    shop.run()
+    os.utime(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalZone, "chunks", slow)
+        found = seen(shop, file_seconds=0.02)
+    assert list(found.due["sales"]) == [D1]
+    assert found.is_whole, "the next look would fare no better"
+    shop.load(D1, is_planned=True)
+    assert seen(shop).due == {}
 
 
 def test_who_cannot_tell_the_ledger_finds_the_same_again(shop: Shop) -> None:
