@@ -7,12 +7,14 @@ rules of rows (`contracts`), and whether a check that failed stops a release (`r
 from __future__ import annotations
 
 import bisect
+import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import polars as pl
 
 from analytics_platform.arrivals.landing import Source
 from analytics_platform.contracts import references
@@ -256,6 +258,17 @@ def _known(
             rows = sum(count for _, count in unknown)
             detail[column] = f"{rows} rows with {len(unknown)} values that {of} lacks: {shown}"
     return not detail, detail
+
+
+def unreadable_files(con: duckdb.DuckDBPyConnection, source: Source) -> dict[str, tuple[str, ...]]:
+    """Why files of a partition were refused when it was last loaded, where some were."""
+    checks = records.latest_checks(con, source.product).filter(
+        (pl.col("asset") == source.asset) & (pl.col("check") == READABLE) & ~pl.col("passed")
+    )
+    return {
+        partition: tuple(json.loads(detail).get("errors", ()))
+        for partition, detail in checks.select("partition", "detail").iter_rows()
+    }
 
 
 def columns_exist(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> set[str]:

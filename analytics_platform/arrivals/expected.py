@@ -61,9 +61,10 @@ def missing_files(con: duckdb.DuckDBPyConnection, source: LandingFolder) -> list
 def files_left_aside(con: duckdb.DuckDBPyConnection, source: LandingFolder) -> list[str]:
     """What the ledger saw in a source's folder that is not loaded, with the reason.
 
-    A file that a load rejected is not among them: it fails a check of its own.
+    A file that a load rejected is not among them, be it gone: it fails a check of its own.
     """
     known = ledger.known_files(con, source.product)
+    went_as = ledger.before_vanishing(con, source.product)
     # One that came before its file was told as a name of no source.
     markers = {source.marker_of(path) for path in known if source.partition_of(path) is not None}
     days_that_stand = {
@@ -77,19 +78,21 @@ def files_left_aside(con: duckdb.DuckDBPyConnection, source: LandingFolder) -> l
         if file.seen is not None
         and path.rpartition("/")[0] == source.folder
         and path not in markers
-        and _lies_aside(source, file.seen, days_that_stand)
+        and _lies_aside(source, file.seen, went_as.get(path, "waiting"), days_that_stand)
     ]
 
 
-def _lies_aside(source: LandingFolder, entry: LedgerEntry, days_that_stand: Container[str]) -> bool:
+def _lies_aside(
+    source: LandingFolder, entry: LedgerEntry, went_as: str, days_that_stand: Container[str]
+) -> bool:
     """Whether a file should be asked about that is not loaded and of which no load speaks."""
     is_ours = entry.source == source.name and source.has(entry.partition)
     match entry.status:
         case "unmatched" | "out_of_range":
             return True
         case "vanished":
-            # What was of no source, or of no day of the product, may be tidied away.
-            return is_ours
+            # What nobody could load may be tidied away.
+            return is_ours and went_as == "waiting"
         case "rejected":
             # Of links, folders and the like, which no load takes up.
             return is_ours and not entry.run_id

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from analytics_platform.arrivals.checks import PartitionLoad, judge_load
+from analytics_platform.arrivals.checks import PartitionLoad, judge_load, unreadable_files
 from analytics_platform.arrivals.decide import standing_contents
 from analytics_platform.arrivals.landing import Source
 from analytics_platform.arrivals.report import LoadReport
@@ -112,11 +112,13 @@ def _load(
 ) -> LoadReport:
     with lake.reader() as con:
         known = ledger.known_files(con, source.product, source.name)
+        refused = unreadable_files(con, source)
     lying = {file.path: file for file in zone.files(source.product)}
     outcomes = _read(store, source, zone, partitions, lying, known, run_id, is_planned)
     loads = {partition: _summed(partition, outcomes, known) for partition in partitions}
     for partition, one in loads.items():
-        if not one.is_written and not one.errors and not one.duplicates:
+        # A file that was refused and taken back leaves nothing to load, and nothing to complain of.
+        if _has_nothing(one) and partition not in refused:
             expected = zone.address(source.product, source.expected(partition))
             error = (
                 f"No file for {source.name} {partition or '(whole)'}: expected {expected}, found "
@@ -163,7 +165,10 @@ def _load(
         judged = [
             one
             for one in loads.values()
-            if one.is_written or one.duplicates or _is_refused(one.partition, outcomes)
+            if one.is_written
+            or one.duplicates
+            or _is_refused(one.partition, outcomes)
+            or _has_nothing(one)
         ]
         checks = judge_load(transaction.connection, source, judged, run_id)
         transaction.record_checks(checks, transaction.snapshot_id)
@@ -460,6 +465,11 @@ def _write(
         # The frame is the platform's own: a lake of before the records' `text` gets it.
         schema_change="add_columns",
     )
+
+
+def _has_nothing(one: PartitionLoad) -> bool:
+    """Whether no file of the partition lies there or stands."""
+    return not (one.is_written or one.errors or one.duplicates)
 
 
 def _is_refused(partition: str, outcomes: Sequence[FileOutcome]) -> bool:

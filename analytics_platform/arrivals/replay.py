@@ -7,7 +7,6 @@ file's encoding was mended, the partition is to be loaded anew (`load`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -15,10 +14,10 @@ import duckdb
 import polars as pl
 
 from analytics_platform.arrivals.checks import (
-    READABLE,
     PartitionLoad,
     columns_exist,
     judge_load,
+    unreadable_files,
 )
 from analytics_platform.arrivals.landing import Source
 from analytics_platform.arrivals.quarantine import quarantined_rows
@@ -43,7 +42,6 @@ from analytics_platform.lake import (
     Transaction,
     WriteRecord,
     ledger,
-    records,
 )
 from analytics_platform.lake.ledger import LedgerEntry
 from analytics_platform.lake.sql import identifier, table_name
@@ -215,7 +213,7 @@ def _counted(
     """Each partition with the numbers of its rows as they are now."""
     partition_of = {path: entry.partition for path, entry in standing.items()}
     rules = rows_per_rule(result.bad, partition_of)
-    unreadable = _unreadable(con, source)
+    unreadable = unreadable_files(con, source)
     loads = {
         partition: PartitionLoad(
             partition,
@@ -234,14 +232,3 @@ def _counted(
         one = loads[partition_of[path]]
         loads[one.partition] = replace(one, quarantined=one.quarantined + rows)
     return loads
-
-
-def _unreadable(con: duckdb.DuckDBPyConnection, source: Source) -> dict[str, tuple[str, ...]]:
-    """The files of each partition that could not be read: of them, a replay changes nothing."""
-    checks = records.latest_checks(con, source.product).filter(
-        (pl.col("asset") == source.asset) & (pl.col("check") == READABLE) & ~pl.col("passed")
-    )
-    return {
-        partition: tuple(json.loads(detail).get("errors", ()))
-        for partition, detail in checks.select("partition", "detail").iter_rows()
-    }

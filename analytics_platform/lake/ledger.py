@@ -166,6 +166,22 @@ def known_files(
     }
 
 
+def before_vanishing(con: duckdb.DuckDBPyConnection, product: str) -> dict[str, Status]:
+    """What was last told of each path that ever vanished, beside that: as what it went."""
+    return dict(
+        con.execute(
+            f"""
+            SELECT path, status FROM lake.ops.arrivals
+            WHERE product = ? AND status NOT IN ('vanished', {_OF_NO_FILE.strip("()")})
+              AND path IN (SELECT path FROM lake.ops.arrivals
+                           WHERE product = ? AND status = 'vanished')
+            QUALIFY row_number() OVER (PARTITION BY path ORDER BY {_NEWEST_FIRST}) = 1
+            """,
+            [product, product],
+        ).fetchall()
+    )
+
+
 def standing_files(con: duckdb.DuckDBPyConnection, product: str) -> pl.DataFrame:
     """The files whose rows stand in the lake, with the content that they had.
 

@@ -509,6 +509,22 @@ def test_a_bad_file_replaced_by_a_duplicate_fails_no_check_any_more(shop: Shop) 
     assert newest["passed"].to_list() == [True]
 
 
+def test_a_day_whose_refused_file_was_taken_back_fails_no_check_any_more(shop: Shop) -> None:
+    shop.day(D1, ("a", 1))
+    refused = shop.put(f"sales_{D2}.csv", "no day")
+    shop.run()
+    refused.unlink()
+    shop.look()
+
+    report = shop.load(D2)
+
+    assert (list(report.written), list(report.errors)) == ([], [])
+    with shop.lake.reader() as con:
+        newest = records.latest_checks(con, "p").filter(partition=D2, check=READABLE)
+    assert newest["passed"].to_list() == [True]
+    assert shop.load(D2).errors, "of a day that never came it is said again"
+
+
 def test_a_name_without_a_letter_is_a_name_like_any_other(
     tmp_path: Path, lake: Lake, store: FileStore
 ) -> None:

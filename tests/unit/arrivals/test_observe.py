@@ -255,10 +255,14 @@ def test_a_file_that_came_twice_is_no_news(tmp_path: Path, lake: Lake, store: Fi
 
 def test_what_was_of_no_use_may_be_tidied_away_and_what_was_not_may_not(shop: Shop) -> None:
     wrong, before = shop.put("sales_2013-1-2.csv"), shop.day("2012-12-31", ("a", 1))
+    refused = shop.put(f"sales_{D2}.csv", "no day")
+    link = shop.path(f"sales_{D3}.csv")
+    link.symlink_to(refused)
+    shop.run()
     waits = shop.day(D1, ("a", 1))
     shop.look()
-    assert len(aside(shop)) == 2
-    for path in (wrong, before, waits):
+    assert len(aside(shop)) == 3
+    for path in (wrong, before, refused, link, waits):
         path.unlink()
     shop.look()
     assert aside(shop) == [f"sales/sales_{D1}.csv: it is gone; before, it was waiting"]
