@@ -222,19 +222,20 @@ def _read(
         sha256 = outcome.entry.content_sha256
         other = stands_at.setdefault(sha256, path)
         if other != path:
-            entry = replace(
-                outcome.entry,
-                status="duplicate",
-                stored_name=None,
-                reason=f"the same content as {other}, which is loaded",
-            )
-            outcomes.append(FileOutcome(entry, outcome.content))
+            outcomes.append(_repeats(outcome, other))
             continue
         outcomes.append(_parsed(source, outcome))
         if outcomes[-1].error:
             del stands_at[sha256]
-    outcomes += _fallen_back(store, source, outcomes, known, stands_at)
+    outcomes = _fallen_back(store, source, outcomes, known, stands_at)
     return sorted(outcomes, key=lambda outcome: outcome.entry.path)
+
+
+def _repeats(outcome: FileOutcome, other: str) -> FileOutcome:
+    """A file that is passed over, as another path has its content."""
+    reason = f"the same content as {other}, which is loaded"
+    entry = replace(outcome.entry, status="duplicate", stored_name=None, reason=reason)
+    return FileOutcome(entry, outcome.content)
 
 
 def _fallen_back(
@@ -244,14 +245,20 @@ def _fallen_back(
     known: Mapping[str, KnownFile],
     stands_at: dict[str, str],
 ) -> list[FileOutcome]:
-    """The content that stands of each file whose new content is refused."""
-    found: list[FileOutcome] = []
+    """The outcomes, with the content that stands of each file whose new content is refused."""
+    found = list(outcomes)
     for outcome in outcomes:
         path = outcome.entry.path
         standing = known[path].standing if path in known else None
         if outcome.error and standing is not None:
-            if stands_at.setdefault(standing.content_sha256, path) != path:
-                continue  # it came under another name
+            other = stands_at.setdefault(standing.content_sha256, path)
+            if other != path:
+                place = next((n for n, o in enumerate(found) if o.entry.path == other), None)
+                if place is None or found[place].entry.partition == standing.partition:
+                    continue  # it came under another name
+                # The other took it for its own day, as it was about to be replaced here.
+                found[place] = _repeats(found[place], path)
+                stands_at[standing.content_sha256] = path
             kept = _kept(store, replace(standing, status="loaded"))
             if kept.content is not None:
                 found.append(replace(_parsed(source, kept), is_told=False))

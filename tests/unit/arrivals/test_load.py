@@ -193,6 +193,21 @@ def test_a_duplicate_is_loaded_once_its_original_is_corrected(
     assert shop.run() == []
 
 
+def test_a_content_whose_correction_is_refused_still_stands_once(shop: Shop) -> None:
+    first = shop.day(D1, ("a", 1))
+    shop.run()
+    shop.path(f"sales_{D2}.csv").write_bytes(first.read_bytes())
+    shop.look()
+    shop.put(f"sales_{D1}.csv", "no day")
+    assert shop.run() == [D1, D2], "the duplicate may be all that is left of its content"
+    assert shop.status() == {f"sales_{D1}.csv": "rejected", f"sales_{D2}.csv": "duplicate"}
+    assert (shop.rows(), shop.kept()) == ([(D1, "a", 1)], [])
+    with shop.lake.reader() as con:
+        standing = ledger.standing_files(con, "p")["path"].to_list()
+    assert standing == [f"sales/sales_{D1}.csv"]
+    assert shop.run() == []
+
+
 def test_a_file_that_becomes_a_duplicate_takes_its_own_rows_out(
     tmp_path: Path, lake: Lake, store: FileStore
 ) -> None:
