@@ -116,6 +116,12 @@ def decide(
             f"by day, and not in another's; found {pattern!r} and partition column {partition!r}. "
             "Give --pattern, such as 'name_{partition}.csv', or leave --partition-column out."
         )
+    if pattern.startswith("."):
+        raise ScaffoldError(
+            f"Inferring {name}: expected the name of a file as it will be delivered; found the "
+            f"hidden {pattern!r}. Hidden files are taken for unfinished and never loaded: rename "
+            "the sample, or give --pattern."
+        )
     if "/" in pattern or "\\" in pattern:
         raise ScaffoldError(
             f"Inferring {name}: expected a file's name as the pattern; found {pattern!r}. Leave "

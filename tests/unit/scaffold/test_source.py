@@ -498,6 +498,7 @@ def test_what_a_person_gives_goes_before_what_is_guessed(project: Path, tmp_path
         (["--partition-column", "e"], "expected one day"),
         (["--pattern", "x_{partition}.csv", "--partition-column", "zz"], "no such column"),
         (["--pattern", "folder/x.csv"], "Leave the folder out"),
+        (["--pattern", ".x.csv"], "the hidden '.x.csv'"),
     ],
 )
 def test_what_does_not_fit_the_sample_is_refused(
