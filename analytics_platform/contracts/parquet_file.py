@@ -53,7 +53,9 @@ def read_parquet(
         raise _unreadable(data, file, error) from error
     places = match_columns(names, contract, file_format, file)
     try:
-        schema = _frame(opened.schema_arrow.empty_table()).schema
+        # Of the columns wanted: of those that are ignored, two may have one name.
+        wanted = pa.schema([opened.schema_arrow.field(place) for place in places.values()])
+        schema = _frame(wanted.empty_table()).schema
     except _FAILURES as error:
         raise _unreadable(data, file, error) from error
     headers = file_headers(contract)

@@ -201,6 +201,23 @@ def test_a_header_named_twice_is_refused_though_unknown_ones_are_ignored(tmp_pat
     assert good_rows(applied(tmp_path, twice_unknown, lenient)) == [SOLD]
 
 
+def test_two_parquet_columns_of_one_name_that_are_ignored_are_no_fault(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    class Counted(dy.Schema):
+        pieces = dy.Int64(description="Pieces.")
+
+    arrays = [pa.array([1, 2]), pa.array(["a", "b"]), pa.array(["c", "d"])]
+    table = pa.Table.from_arrays(arrays, names=["pieces", "note", "note"])
+    pq.write_table(table, tmp_path / "notes.parquet")
+    lenient = FileFormat("parquet", unknown_columns="ignore")
+
+    frame = read_file(tmp_path / "notes.parquet", Counted, lenient)
+
+    assert frame["pieces"].to_list() == [1, 2]
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_columns_in_another_order_are_matched_by_name(tmp_path: Path, kind: str) -> None:
     file_format = FileFormat(kind)  # type: ignore[arg-type]
