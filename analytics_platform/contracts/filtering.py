@@ -89,7 +89,8 @@ def apply_contract(
     The rules, by name:
 
     - `shape`: the record has more or fewer values than the header; no other rule is evaluated;
-    - `<column>|type`: the text is not a value of the column's type;
+    - `<column>|type`: the text is not a value of the column's type, or a date or time of Parquet
+      is not of the years 1 to 9999;
     - `<column>|nullability`, `<column>|min` and so on: dataframely's, of the column's declaration;
     - the names of the contract's own rules;
     - `primary_key`: another row of the same delivery has the same key. All rows of that key are
@@ -141,8 +142,10 @@ def apply_contract(
         texts = texts.filter(is_row)
     typed = texts.with_columns(
         parse_text(pl.col(name), dtype, file_format, formats.get(name)).alias(name)
-        for name, dtype in columns.items()
         if texts[name].dtype != dtype
+        else pl.when(_has_a_year(name, dtype)).then(pl.col(name)).alias(name)
+        for name, dtype in columns.items()
+        if texts[name].dtype != dtype or dtype.is_temporal()
     )
     failed = {
         name: (typed[name].is_null() & texts[name].is_not_null()).alias(_FAILED_PREFIX + name)
@@ -258,15 +261,39 @@ def _broken_rules(
     return broken
 
 
+def _has_a_year(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Whether dates or times are of the years 1 to 9999: Parquet has others, which few can read."""
+    if dtype == pl.Datetime("ns"):
+        return pl.col(column).is_not_null()  # 64 bits hold the years 1677 to 2262
+    kind = date if dtype == pl.Date else datetime
+    return pl.col(column).is_between(pl.lit(kind.min).cast(dtype), pl.lit(kind.max).cast(dtype))
+
+
+def _readable(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Dates or times as Python holds them; as text where it would hold some of them only."""
+    kept = pl.when(_has_a_year(column, dtype)).then(pl.col(column))
+    written = "%Y-%m-%d" if dtype == pl.Date else "%Y-%m-%dT%H:%M:%S%.f"
+    unit = "days" if dtype == pl.Date else dtype.time_unit  # type: ignore[attr-defined]
+    count = pl.format(f"{{}} {unit} since 1970-01-01", pl.col(column).to_physical())
+    return pl.coalesce(kept.dt.strftime(written), count)
+
+
 def _bad_rows(numbered: pl.DataFrame, rules: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
     """The rows that broke a rule, as delivered."""
     per_row = rules.group_by(ROW).agg(rules=pl.col(_RULE).unique().sort()).sort(ROW)
     bad = per_row.join(numbered, on=ROW, how="left", maintain_order="left")
     # The json module and not struct.json_encode, which turns NaN and infinity into null: the
     # quarantine must show what was delivered.
+    values = bad.select(columns)
+    values = values.with_columns(
+        _readable(name, dtype).alias(name)
+        for name, dtype in values.schema.items()
+        if dtype.is_temporal()
+        and values.filter(pl.col(name).is_not_null() & ~_has_a_year(name, dtype)).height
+    )
     rows = [
         json.dumps({name: _json_value(value) for name, value in row.items()}, ensure_ascii=False)
-        for row in bad.select(columns).iter_rows(named=True)
+        for row in values.iter_rows(named=True)
     ]
     return bad.select(
         SOURCE_FILE,

@@ -122,6 +122,60 @@ def test_a_bad_row_is_kept_with_its_rules(row: Row, rules: list[str]) -> None:
     assert result.good["_source_line"].to_list() == [2]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "last", "far", "told"),
+    [
+        (pl.Date, date(9999, 12, 31), 2_932_897, "2932897 days since 1970-01-01"),
+        (pl.Date, date(1, 1, 1), -719_163, "-719163 days since 1970-01-01"),
+        (pl.Date, date(1, 1, 1), -(2**31), "-2147483648 days since 1970-01-01"),
+        (
+            pl.Datetime("us"),
+            datetime.fromisoformat("9999-12-31T23:59:59"),
+            2**62,
+            f"{2**62} us since 1970-01-01",
+        ),
+        (
+            pl.Datetime("ms"),
+            datetime.fromisoformat("0001-01-01"),
+            -(2**62),
+            f"-{2**62} ms since 1970-01-01",
+        ),
+    ],
+)
+def test_a_time_of_parquet_beyond_the_years_that_python_knows_is_no_time(
+    dtype: pl.DataType, last: date, far: int, told: str
+) -> None:
+    class Dated(dy.Schema):
+        at = (
+            dy.Date(description="At.")
+            if dtype == pl.Date
+            else dy.Datetime(
+                time_unit=dtype.time_unit,
+                description="At.",  # type: ignore[attr-defined]
+            )
+        )
+        number = dy.Int64(description="Number.", min=0)
+
+    at = pl.concat(
+        [pl.Series([last, last], dtype=dtype), pl.Series([far], dtype=pl.Int64).cast(dtype)]
+        if isinstance(dtype, pl.Datetime)
+        else [pl.Series([last, last]), pl.Series([far], dtype=pl.Int32).cast(dtype)]
+    )
+    frame = pl.DataFrame({"at": at, "number": [1, -1, 1]}).with_columns(
+        _source_file=pl.lit("f.parquet"), _source_line=pl.int_range(1, 4, dtype=pl.Int64)
+    )
+
+    result = apply_contract(frame, Dated, file_format="parquet")
+
+    assert result.good["at"].to_list() == [last]
+    assert result.bad.select("_source_line", "rules").rows() == [
+        (2, ["number|min"]),
+        (3, ["at|type"]),
+    ]
+    kept = [json.loads(row)["at"] for row in result.bad["row"]]
+    assert kept == [last.isoformat(), told]
+
+
 def test_a_row_without_a_day_is_of_no_partition() -> None:
     class Undated(dy.Schema):
         day = dy.Date(nullable=True, description="Day.")
