@@ -49,11 +49,15 @@ def missing_partitions(
 
 
 def missing_files(con: duckdb.DuckDBPyConnection, source: LandingFolder) -> list[str]:
-    """The paths at which files should lie by now, going by what the ledger saw."""
+    """The paths at which files should lie by now, going by what the ledger saw.
+
+    A file that went before it was loaded, or was refused and taken back, is as good as never come.
+    """
     came = {
         entry.partition
         for known in ledger.known_files(con, source.product, source.name).values()
-        if (entry := known.seen or known.standing) is not None and source.has(entry.partition)
+        for entry in (known.seen, known.standing)
+        if entry is not None and entry.status != "vanished" and source.has(entry.partition)
     }
     return [source.expected(partition) for partition in missing_partitions(source, came)]
 

@@ -266,6 +266,11 @@ def test_what_was_of_no_use_may_be_tidied_away_and_what_was_not_may_not(shop: Sh
         path.unlink()
     shop.look()
     assert aside(shop) == [f"sales/sales_{D1}.csv: it is gone; before, it was waiting"]
+    shop.day("2013-01-04", ("a", 1))
+    shop.run()
+    with shop.lake.reader() as con:
+        missing = missing_files(con, shop.source)
+    assert missing == [f"sales/sales_{day}.csv" for day in (D1, D2, D3)]
 
 
 def test_a_marker_is_told_only_while_its_file_never_came(
