@@ -47,7 +47,7 @@ class LandingFolder:
         end_day: The day after the last one.
 
     Raises:
-        ValueError: If the folder, the pattern or the marker is none.
+        ValueError: If the folder, the pattern, the marker or the time to settle is none.
     """
 
     product: str
@@ -66,6 +66,11 @@ class LandingFolder:
                 f"Source {self.name}: the folder {self.folder!r} must be a path in the product's "
                 "landing zone, such as 'sales' or 'shops/sales', of which no part is hidden: no "
                 "file would be found there. Correct its defs.yaml."
+            )
+        if not self.settle_seconds >= 0:
+            raise ValueError(
+                f"Source {self.name}: expected settle_seconds of 0 or more; found "
+                f"{self.settle_seconds:g}. Correct its defs.yaml."
             )
         if self.pattern.startswith("."):
             raise ValueError(
@@ -179,8 +184,9 @@ class Source(LandingFolder):
         volume: How many rows are usual; None where any number is.
 
     Raises:
-        ValueError: As `LandingFolder`, or if the partition column is not one of the contract's
-            dates, has a name that the quarantine needs, or does not go with the pattern.
+        ValueError: As `LandingFolder`, or if the share is none, or the partition column is not one
+            of the contract's dates, has a name that the quarantine needs, or does not go with the
+            pattern.
     """
 
     file_format: FileFormat
@@ -192,6 +198,12 @@ class Source(LandingFolder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.max_quarantined_share <= 1:
+            raise ValueError(
+                f"Source {self.name}: expected max_quarantined_share to be a share of the rows, 0 "
+                f"to 1; found {self.max_quarantined_share:g}, by which no delivery, or every one, "
+                "would be too bad. Correct its defs.yaml."
+            )
         column = self.partition_column
         if (column is None) == (PARTITION in self.pattern):
             raise ValueError(
