@@ -145,15 +145,10 @@ def test_a_bad_row_is_kept_with_its_rules(row: Row, rules: list[str]) -> None:
 def test_a_time_of_parquet_beyond_the_years_that_python_knows_is_no_time(
     dtype: pl.DataType, last: date, far: int, told: str
 ) -> None:
+    unit = getattr(dtype, "time_unit", None)
+
     class Dated(dy.Schema):
-        at = (
-            dy.Date(description="At.")
-            if dtype == pl.Date
-            else dy.Datetime(
-                time_unit=dtype.time_unit,
-                description="At.",  # type: ignore[attr-defined]
-            )
-        )
+        at = dy.Datetime(time_unit=unit, description="At.") if unit else dy.Date(description="At.")
         number = dy.Int64(description="Number.", min=0)
 
     at = pl.concat(
