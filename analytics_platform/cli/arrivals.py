@@ -42,6 +42,9 @@ def arrivals(
     with Lake.from_settings(get_settings()).reader() as con:
         files = ledger.ledger(con, product)
     if source is not None:
+        seen = sorted({*files["source"]} - {ledger.NO_SOURCE})
+        if seen and source not in seen:
+            raise fail(f"No file of a source {source!r} was seen; of these: {', '.join(seen)}.")
         files = files.filter(source=source)
     if status is not None:
         files = files.filter(status=status)
