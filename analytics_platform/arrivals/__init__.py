@@ -5,6 +5,7 @@ loads rows, quarantine and ledger together, or judges quarantined rows again. Do
 what a row must be (`contracts`), the ledger's tables (`lake.ledger`) and when to load (`planning`).
 """
 
+from analytics_platform.arrivals.address import landing_zone
 from analytics_platform.arrivals.checks import Check, checks_of
 from analytics_platform.arrivals.decide import BEING_WRITTEN
 from analytics_platform.arrivals.expected import (
@@ -23,7 +24,7 @@ from analytics_platform.arrivals.quarantine import (
 )
 from analytics_platform.arrivals.replay import replay
 from analytics_platform.arrivals.report import LoadReport
-from analytics_platform.arrivals.zone import LandingZone, SeenFile, landing_zone
+from analytics_platform.arrivals.zone import LandingZone, SeenFile
 
 __all__ = [
     "ACCOUNTED",

@@ -75,8 +75,8 @@ def deliver(
     last: Annotated[str, typer.Option("--through", help="The last day, included.")],
 ) -> None:
     """Put the files of some days into the landing zone, as an outside system would."""
+    from analytics_platform.arrivals.address import landing_zone
     from analytics_platform.arrivals.far_zone import FarZone
-    from analytics_platform.arrivals.zone import landing_zone
     from analytics_platform.cli.products import UnknownProductError, delivery_of
 
     days = _day(first), _day(last)

@@ -14,7 +14,8 @@ from analytics_platform.arrivals.checks import (
     READABLE,
     SOURCE_CONSERVED,
 )
-from analytics_platform.arrivals.zone import LocalZone, SeenFile
+from analytics_platform.arrivals.local_zone import LocalZone
+from analytics_platform.arrivals.zone import SeenFile
 from analytics_platform.contracts import FileFormat
 from analytics_platform.lake import FileStore, Lake, ledger, records
 from tests.unit.arrivals.sales import D1, D2, D3, Shop

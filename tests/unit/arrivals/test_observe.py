@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from analytics_platform.arrivals import files_left_aside, look, missing_files, write_down
+from analytics_platform.arrivals.local_zone import LocalZone
 from analytics_platform.arrivals.observe import Look
-from analytics_platform.arrivals.zone import LocalZone
 from analytics_platform.lake import FileStore, Lake, WriterBusyError
 from tests.unit.arrivals.sales import D1, D2, D3, Shop
 

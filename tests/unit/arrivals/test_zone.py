@@ -23,14 +23,10 @@ import pytest
 from fsspec import AbstractFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from analytics_platform.arrivals.address import landing_zone
 from analytics_platform.arrivals.far_zone import FarZone
-from analytics_platform.arrivals.zone import (
-    FileChangedError,
-    LandingZone,
-    LocalZone,
-    SeenFile,
-    landing_zone,
-)
+from analytics_platform.arrivals.local_zone import LocalZone
+from analytics_platform.arrivals.zone import FileChangedError, LandingZone, SeenFile
 from analytics_platform.settings import PROJECT_ROOT
 
 MIB = 1 << 20
@@ -328,7 +324,7 @@ def test_a_large_file_is_read_in_bounded_memory(
     place.put("p/large.bin", bytes(size))
     grown = in_a_process(
         "import resource\n"
-        "from analytics_platform.arrivals.zone import landing_zone\n"
+        "from analytics_platform.arrivals.address import landing_zone\n"
         f"zone = landing_zone({place.url!r})\n"
         "peaks = []\n"
         "for file in zone.files('p'):\n"
