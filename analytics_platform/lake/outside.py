@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import duckdb
 
@@ -69,6 +69,15 @@ def unrecorded_changes(
         product: The product.
         assets: Look at the tables of these only.
     """
+    wanted = None if assets is None else set(assets)
+    gone = drops(con, product)
+    moved = {
+        table: at
+        for table, at in (last_changes(con, product) | gone).items()
+        if wanted is None or asset_of(table) in wanted
+    }
+    if not moved:
+        return []
     # Records of every kind: taking a partition out changes a table too.
     recorded: dict[str, int] = dict(
         con.execute(
@@ -76,18 +85,23 @@ def unrecorded_changes(
             [product],
         ).fetchall()
     )
+    found = [
+        UnrecordedChange(
+            table, asset_of(table), recorded.get(asset_of(table), -1), at, table in gone
+        )
+        for table, at in sorted(moved.items())
+        if at > recorded.get(asset_of(table), -1)
+        and (table not in gone or asset_of(table) in recorded)
+    ]
+    if not any(change.table.startswith(QUARANTINE) for change in found):
+        return found
+    # What a source keeps aside is written in the same transaction as what it loads; by itself only
+    # where a replay found that no row of it holds.
     replays = {QUARANTINE + source: at for source, at in ledger.replays(con, product).items()}
-    wanted = None if assets is None else set(assets)
-    since = -1 if wanted is None else min((recorded.get(asset, -1) for asset in wanted), default=-1)
-    changed = last_changes(con, product, since)
-    gone = {table: at for table, at in drops(con, product).items() if asset_of(table) in recorded}
     return [
-        UnrecordedChange(table, asset_of(table), newest, at, table in gone)
-        for table, at in sorted((changed | gone).items())
-        # What a source keeps aside is written in the same transaction as what it loads; by itself
-        # only where a replay found that no row of it holds.
-        if at > (newest := max(recorded.get(asset_of(table), -1), replays.get(table, -1)))
-        and (wanted is None or asset_of(table) in wanted)
+        replace(change, recorded=max(change.recorded, replays.get(change.table, -1)))
+        for change in found
+        if change.changed > replays.get(change.table, -1)
     ]
 
 
