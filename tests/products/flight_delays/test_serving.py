@@ -70,7 +70,10 @@ def test_every_flight_of_a_day_has_its_features(read: Read, table: pl.DataFrame)
     same(service.features(rows[::-7]), table)
 
 
-@pytest.mark.parametrize("every", [150, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "every",
+    [150, pytest.param(4, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.load)],
+)
 def test_a_flight_alone_has_its_features(read: Read, table: pl.DataFrame, every: int) -> None:
     service = FlightFeatures(read)
     rows = service.rows_of(table)[::every]

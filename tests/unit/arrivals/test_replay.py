@@ -432,7 +432,7 @@ rows = st.lists(st.tuples(st.sampled_from("abcdef"), values), max_size=6)
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     days=st.lists(rows, min_size=1, max_size=2),
