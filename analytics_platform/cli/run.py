@@ -17,6 +17,7 @@ from analytics_platform.cli.instance import fail_abandoned_runs, prepare_dagster
 from analytics_platform.cli.products import UnknownProductError, find_product
 from analytics_platform.cli.stage import Stage
 from analytics_platform.cli.summary import print_summary
+from analytics_platform.cli.terminal import ap_command
 from analytics_platform.components.alerts import tell
 from analytics_platform.components.landing_source import replay_config
 from analytics_platform.components.state import look_at, nodes_of, product_state, sources_of
@@ -92,7 +93,7 @@ def _tell_alerts(
     style = "yellow" if report.errors else None
     console.print(f"Alerts: {report.text()}", style=style, markup=False, highlight=False)
     if report.opened:
-        console.print("  what is open: ap alerts list", highlight=False)
+        console.print(f"  what is open: {ap_command()} alerts list", highlight=False)
 
 
 def _may_settle(found: Look) -> bool:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 import json
-import os
-import shutil
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -19,6 +15,7 @@ from rich.table import Table
 from analytics_platform.arrivals import ARRIVED
 from analytics_platform.cli.products import find_product
 from analytics_platform.cli.stage import Stage
+from analytics_platform.cli.terminal import ap_command
 from analytics_platform.lake import FileStore, Lake, ledger, records
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.modeling import champion
@@ -270,13 +267,13 @@ def _release(log: ReleaseLog, console: Console) -> None:
 def _next(log: ReleaseLog, hints: Sequence[str], console: Console) -> None:
     newest = log.newest()
     if newest is None or newest.serving is None:
-        hints = (f"{_ap()} run {log.product}", "make ui")
+        hints = (f"{ap_command()} run {log.product}", "make ui")
     _print(console, "Next", "\n".join(f"  {hint}" for hint in hints))
 
 
 def _hints(con: duckdb.DuckDBPyConnection, product: str) -> list[str]:
     """What a person may do with a release: read it, look at it, deliver the next month."""
-    ap = _ap()
+    ap = ap_command()
     tables = _tables_of(con, product, "mart_") or _tables_of(con, product, "")
     hints = [f'{ap} sql {product} "select * from {name} limit 5"' for name in tables[:1]]
     hints.append("make ui   # the asset graph, checks and reports on http://127.0.0.1:3000")
@@ -290,7 +287,3 @@ def _hints(con: duckdb.DuckDBPyConnection, product: str) -> list[str]:
             hints.append(f"{ap} deliver {product} --from {first} --through {last}")
             hints.append(f"{ap} run {product}")
     return hints
-
-
-def _ap() -> str:
-    return "ap" if shutil.which("ap") else os.path.relpath(Path(sys.executable).with_name("ap"))

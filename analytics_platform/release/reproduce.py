@@ -23,7 +23,7 @@ from typing import Any
 
 import duckdb
 
-from analytics_platform.lake import FileStore, Lake
+from analytics_platform.lake import FileStore, Lake, LakeError
 from analytics_platform.lake.compare import row_difference
 from analytics_platform.lake.engine import open_duckdb
 from analytics_platform.lake.schema_change import columns_of
@@ -194,8 +194,19 @@ def _reproduce(log: ReleaseLog, release: Release, folder: Path) -> Certificate:
 
 def _unpack_code(store: FileStore, code: Mapping[str, Any], folder: Path) -> None:
     packed = io.BytesIO(store.get(code["sha256"], code["name"]))
+    # `extractall` is not told to refuse paths that lead elsewhere: Python 3.11.2 cannot, and these
+    # bytes are the ones that `provenance` packed, by their hash.
     with tarfile.open(fileobj=packed, mode="r:gz") as tar:
-        tar.extractall(folder, filter="data")
+        for entry in tar:
+            content = tar.extractfile(entry) if entry.isfile() else None
+            path = folder / entry.name
+            if content is None or not path.resolve().is_relative_to(folder.resolve()):
+                raise LakeError(
+                    f"Unpacking the code of a release: expected files below one folder, found "
+                    f"{entry.name!r}. This archive was not packed by the platform."
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.read())
 
 
 def _python(code: Path, lock: str, folder: Path) -> str:

@@ -129,4 +129,8 @@ def _listed(names: list[str], of: int) -> str:
 
 def _said(detail: dict[str, object]) -> str:
     told = {name: value for name, value in detail.items() if value not in (None, "", [], {})}
-    return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in told.items())
+    return ", ".join(
+        f"{name.replace('_', ' ')}: "
+        + ("; ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in told.items()
+    )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from analytics_platform.lake import FileStore, Lake, records
+from analytics_platform.lake import FileStore, Lake, LakeError, records
 from analytics_platform.modeling import champions
 from analytics_platform.modeling.history import ModelHistory
 from analytics_platform.release import publish, reproduce
@@ -51,3 +54,28 @@ def test_each_version_is_trained_by_its_own_trainer(
     assert all(("trainer" in one) == bool(repeated[0]) for one in document["trainings"]["m"])
     assert [(one.version, one.seed) for one in history.trainings["m"]] == [(1, 1), (2, 2)]
     assert (history.champions, history.scored_by("m", str(FIRST))) == ({"m": 2}, 1)
+
+
+def packed(store: FileStore, *entries: tarfile.TarInfo) -> dict[str, str]:
+    """An archive of empty files, stored."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for entry in entries:
+            tar.addfile(entry)
+    stored = store.put(content.getvalue(), "code.tar.gz")
+    return {"sha256": stored.sha256, "name": stored.name}
+
+
+def test_the_code_is_unpacked_below_its_folder_and_nowhere_else(
+    store: FileStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    reproduce._unpack_code(store, packed(store, tarfile.TarInfo("assets/a.py")), folder)
+    assert (folder / "assets" / "a.py").is_file()
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    for entry in (tarfile.TarInfo("../out.py"), tarfile.TarInfo("/out.py"), link):
+        with pytest.raises(LakeError, match="not packed by the platform"):
+            reproduce._unpack_code(store, packed(store, entry), folder)
+    assert [path.name for path in tmp_path.rglob("*out.py")] == []

@@ -82,6 +82,11 @@ def test_each_new_point_out_of_control_is_news(
     assert all(day in summary for day in news)
 
 
+def test_a_list_is_written_as_people_write_one(lake: Lake) -> None:
+    record(lake, ("fct", "usual", "", False, False, {"out_of_control": ["one [1]", "two"]}))
+    assert findings(lake)[0][3] == "out of control: one [1]; two"
+
+
 def test_each_file_that_never_came_is_news_and_named(lake: Lake) -> None:
     files = [f"weather/weather_2013-01-{day:02}.parquet" for day in (1, 2, 3, 4)]
     record(lake, ("raw", "have_arrived", "", False, False, {"files": 4, "first": files}))
