@@ -13,7 +13,7 @@ import dagster as dg
 import duckdb
 import polars as pl
 
-from analytics_platform.lake.chart_records import has_table
+from analytics_platform.lake.records import has_table
 from analytics_platform.lake.sql import identifier
 from analytics_platform.release import ReleaseLog
 

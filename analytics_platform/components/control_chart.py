@@ -34,7 +34,7 @@ from analytics_platform.components.product_spec import (
     frame_asset,
     product_of,
 )
-from analytics_platform.lake import FileRecord, FileStore, Lake, WriteRecord, chart_records
+from analytics_platform.lake import FileRecord, FileStore, Lake, WriteRecord, chart_records, records
 from analytics_platform.lake.chart_records import AcknowledgementRecord, LimitsRecord
 from analytics_platform.lake.io_manager import LakeResource
 from analytics_platform.lake.records import WHOLE
@@ -587,7 +587,7 @@ def _drawn_before(
 ) -> dict[str, dict[tuple[str, Any], _Point]]:
     """Per chart: the points that the table held before this run, by panel and period."""
     schema, table = (OPS, "chart_points") if declared.of_pipeline else (product, declared.name)
-    if not chart_records.has_table(con, table, schema):
+    if not records.has_table(con, table, schema=schema):
         return {}
     where, given = "", list[str]()
     if declared.of_pipeline:

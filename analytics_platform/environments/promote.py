@@ -35,7 +35,7 @@ from analytics_platform.lake.catalog import CATALOG, drops, last_changes, view_d
 from analytics_platform.lake.compare import digest
 from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.schema_change import columns_of
-from analytics_platform.lake.sql import identifier, literal, table_name
+from analytics_platform.lake.sql import identifier, table_name
 from analytics_platform.lake.tables import table_kinds, tables_of
 from analytics_platform.release import GateRefusedError, Published, ReleaseLog, judge, publish
 from analytics_platform.release.publish import require_not_on_hold
@@ -331,16 +331,7 @@ def _take_records(
         [product, own_snapshot],
     )
     for table in ("arrivals", "models", "champions"):
-        names = [name for name in columns_of(con, f"lake.ops.{table}") if name != "snapshot_id"]
-        listed = ", ".join(identifier(name) for name in names)
-        has_snapshot = "snapshot_id" in columns_of(con, f"lake.ops.{table}")
-        con.execute(
-            f"INSERT INTO lake.ops.{table} ({listed}{', snapshot_id' if has_snapshot else ''}) "
-            f"SELECT {listed}{f', {snapshot_id:d}' if has_snapshot else ''} FROM ("
-            f"SELECT {listed} FROM {STAGED}.ops.{table} WHERE product = {literal(product)} "
-            f"EXCEPT ALL SELECT {listed} FROM lake.ops.{table} "
-            f"WHERE product = {literal(product)})"
-        )
+        _append_new(con, table, product, snapshot_id)
     _take_chart_records(con, product, snapshot_id)
     twice = con.execute(
         "SELECT model, version FROM lake.ops.models WHERE product = ? "
@@ -362,28 +353,39 @@ def _take_chart_records(con: duckdb.DuckDBPyConnection, product: str, snapshot_i
     Its charts would otherwise be judged anew by limits that a person moved in the clone, and tell
     of alarms that are known. Charts of the pipeline are of the environment that they measure.
     """
-    there = {
-        name
-        for (name,) in con.execute(
-            "SELECT table_name FROM duckdb_tables() "
-            "WHERE database_name = ? AND schema_name = 'ops'",
-            [STAGED],
-        ).fetchall()
-    }
     of_pipeline = f"SELECT asset FROM {STAGED}.ops.chart_points WHERE product = $product"
-    where = f"product = $product AND asset NOT IN ({of_pipeline})"
     for table in ("chart_limits", "chart_acknowledgements"):
-        if {table, "chart_points"} <= there:
+        if all(records.has_table(con, one, alias=STAGED) for one in (table, "chart_points")):
             chart_records.create_tables(con)
-            names = [name for name in columns_of(con, f"lake.ops.{table}") if name != "snapshot_id"]
-            listed = ", ".join(identifier(name) for name in names)
-            con.execute(
-                f"INSERT INTO lake.ops.{table} ({listed}, snapshot_id) "
-                f"SELECT {listed}, {snapshot_id:d} FROM ("
-                f"SELECT {listed} FROM {STAGED}.ops.{table} WHERE {where} "
-                f"EXCEPT ALL SELECT {listed} FROM lake.ops.{table} WHERE product = $product)",
-                {"product": product},
-            )
+            _append_new(con, table, product, snapshot_id, f"asset NOT IN ({of_pipeline})")
+
+
+def _append_new(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    product: str,
+    snapshot_id: int,
+    where: str = "true",
+) -> None:
+    """Append the clone's rows of an `ops` table that the origin does not have, whatever snapshot.
+
+    Args:
+        con: A connection with the clone attached as `STAGED`.
+        table: The table.
+        product: The product.
+        snapshot_id: The snapshot that holds them from now on, where the table says so.
+        where: Which of the clone's rows, in SQL; may name `$product`.
+    """
+    columns = columns_of(con, f"lake.ops.{table}")
+    listed = ", ".join(identifier(name) for name in columns if name != "snapshot_id")
+    has_snapshot = "snapshot_id" in columns
+    con.execute(
+        f"INSERT INTO lake.ops.{table} ({listed}{', snapshot_id' if has_snapshot else ''}) "
+        f"SELECT {listed}{f', {snapshot_id:d}' if has_snapshot else ''} FROM ("
+        f"SELECT {listed} FROM {STAGED}.ops.{table} WHERE product = $product AND {where} "
+        f"EXCEPT ALL SELECT {listed} FROM lake.ops.{table} WHERE product = $product)",
+        {"product": product},
+    )
 
 
 def _writes_since(

@@ -79,16 +79,6 @@ class AcknowledgementRecord:
     run_id: str
 
 
-def has_table(con: duckdb.DuckDBPyConnection, table: str, schema: str = "ops") -> bool:
-    """Whether a table of the lake is there yet."""
-    found = con.execute(
-        "SELECT 1 FROM duckdb_tables() "
-        "WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
-        [schema, table],
-    ).fetchone()
-    return found is not None
-
-
 def create_tables(con: duckdb.DuckDBPyConnection) -> None:
     """Make the tables that are not there, inside the caller's transaction."""
     for name, columns in TABLES.items():
@@ -126,7 +116,7 @@ def limits_of(con: duckdb.DuckDBPyConnection, product: str, asset: str) -> pl.Da
 
     Columns: chart, declaration, since, limits, reason.
     """
-    if not has_table(con, "chart_limits"):
+    if not records.has_table(con, "chart_limits"):
         return pl.DataFrame(
             schema=dict.fromkeys(("chart", "declaration", "since", "limits", "reason"), pl.String())
         )
@@ -147,7 +137,7 @@ def acknowledged(
 ) -> dict[str, list[dt.datetime]]:
     """Per chart of an asset, the periods through which a person knew its alarms, in order."""
     found: dict[str, list[dt.datetime]] = {}
-    if has_table(con, "chart_acknowledgements"):
+    if records.has_table(con, "chart_acknowledgements"):
         rows = con.execute(
             "SELECT DISTINCT chart, through FROM lake.ops.chart_acknowledgements "
             "WHERE product = ? AND asset = ? ORDER BY chart, through",

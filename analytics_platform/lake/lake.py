@@ -159,7 +159,7 @@ class Transaction:
         con.register("incoming", frame.to_arrow())
         try:
             incoming = columns_of(con, "incoming")
-            if _exists(con, schema, table):
+            if records.has_table(con, table, schema=schema):
                 reconcile(con, schema, table, incoming, schema_change, replaces_all=replaces_all)
             else:
                 require_exact(f"{schema}.{table}", incoming)
@@ -429,15 +429,6 @@ def current_snapshot(con: duckdb.DuckDBPyConnection) -> int:
     if row is None:
         raise LakeError("The lake's catalog holds no snapshot; it was not made by this platform.")
     return int(row[0])
-
-
-def _exists(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
-    found = con.execute(
-        "SELECT 1 FROM duckdb_tables() "
-        "WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
-        [schema, table],
-    ).fetchone()
-    return found is not None
 
 
 def _without_categoricals(frame: pl.DataFrame) -> pl.DataFrame:

@@ -209,12 +209,14 @@ def ensure_table(con: duckdb.DuckDBPyConnection, name: str) -> None:
     con.execute(f"CREATE TABLE IF NOT EXISTS lake.ops.{name} ({TABLES[name]})")
 
 
-def has_table(con: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Whether a lake has one of the `ops` tables; those that came later are made when written."""
+def has_table(
+    con: duckdb.DuckDBPyConnection, name: str, *, schema: str = "ops", alias: str = "lake"
+) -> bool:
+    """Whether a lake has a table; those of `ops` that came later are made when written."""
     found = con.execute(
         "SELECT 1 FROM duckdb_tables() "
-        "WHERE database_name = 'lake' AND schema_name = 'ops' AND table_name = ?",
-        [name],
+        "WHERE database_name = ? AND schema_name = ? AND table_name = ?",
+        [alias, schema, name],
     ).fetchone()
     return found is not None
 
