@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
+import polars as pl
 
 from analytics_platform.lake import outside, records
 from analytics_platform.lake.catalog import reads_of_views
@@ -96,12 +97,7 @@ def judge(
     writes: dict[str, dict[str, int]] = {}
     for write in records.latest_writes(con, product).iter_rows(named=True):
         writes.setdefault(write["asset"], {})[write["partition"]] = write["snapshot_id"]
-    results: dict[tuple[str, str], dict[str, _Result]] = {}
-    for row in records.latest_checks(con, product).iter_rows(named=True):
-        results.setdefault((row["asset"], row["check"]), {})[row["partition"]] = _Result(
-            row["snapshot_id"], row["evaluated_at"], row["passed"], row["detail"]
-        )
-
+    results = results_of(records.latest_checks(con, product))
     problems: list[Problem] = []
     held = 0
     for asset, checks in required.items():
@@ -112,7 +108,7 @@ def judge(
             # A file that could not be read has a failed check and no write.
             for partition in sorted(writes.get(asset, {}).keys() | of_check.keys() - {WHOLE}):
                 written = writes.get(asset, {}).get(partition, -1)
-                reason, detail, of_whole = _holds(of_check, partition, written)
+                reason, detail, of_whole = why_not(of_check, partition, written)
                 if reason is None:
                     held += 1
                 else:
@@ -146,19 +142,43 @@ def judge(
 
 
 @dataclass(frozen=True)
-class _Result:
+class CheckResult:
+    """The newest result of a check on a partition.
+
+    Attributes:
+        seen: The snapshot that it looked at.
+        evaluated_at: When it ran.
+        passed: Whether it held.
+        detail: What it found, as JSON.
+    """
+
     seen: int
     evaluated_at: dt.datetime
     passed: bool
     detail: str
 
 
-def _holds(
-    of_check: Mapping[str, _Result], partition: str, written: int
+def results_of(checks: pl.DataFrame) -> dict[tuple[str, str], dict[str, CheckResult]]:
+    """Results as `records.latest_checks` gives them: per asset and check, by partition."""
+    results: dict[tuple[str, str], dict[str, CheckResult]] = {}
+    for row in checks.iter_rows(named=True):
+        results.setdefault((row["asset"], row["check"]), {})[row["partition"]] = CheckResult(
+            row["snapshot_id"], row["evaluated_at"], row["passed"], row["detail"]
+        )
+    return results
+
+
+def why_not(
+    of_check: Mapping[str, CheckResult], partition: str, written: int = -1
 ) -> tuple[str | None, str, bool]:
     """Why a check does not hold on a partition, what it found, and whether it saw the whole table.
 
     The reason is None where it holds.
+
+    Args:
+        of_check: The results of the check.
+        partition: The partition.
+        written: The snapshot that it must have seen.
     """
     candidates = [(of_check[key], key == WHOLE) for key in {partition, WHOLE} if key in of_check]
     if not candidates:
@@ -179,7 +199,7 @@ def _read_anew(
     product: str,
     required: Mapping[str, Sequence[str]],
     writes: Mapping[str, Mapping[str, int]],
-    results: Mapping[tuple[str, str], Mapping[str, _Result]],
+    results: Mapping[tuple[str, str], Mapping[str, CheckResult]],
     found: Sequence[Problem],
 ) -> list[Problem]:
     """Views of which a check looked before something that they read was written.
@@ -190,18 +210,15 @@ def _read_anew(
     wrong = {(one.asset, partition) for one in found for partition in one.partitions or (WHOLE,)}
     problems: list[Problem] = []
     for view, reads in reads_of_views(con, "lake", product).items():
+        changed: dict[str, int] = {}
+        for partition, own in sorted(writes.get(view, {}).items()):
+            read = max((_newest(writes.get(of, {}), partition) for of in reads), default=-1)
+            is_known = any({(of, partition), (of, WHOLE)} & wrong for of in {view, *reads})
+            if read > own and not is_known:
+                changed[partition] = read
         for check in required.get(view, ()):
             of_check = results.get((view, check), {})
-            older: list[str] = []
-            for partition, own in sorted(writes.get(view, {}).items()):
-                newest = [_newest(writes.get(asset, {}), partition) for asset in reads]
-                read = max(newest, default=-1)
-                reason, _, _ = _holds(of_check, partition, read)
-                is_known = any(
-                    {(asset, partition), (asset, WHOLE)} & wrong for asset in {view, *reads}
-                )
-                if read > own and reason == OLDER and not is_known:
-                    older.append(partition)
+            older = [at for at, read in changed.items() if why_not(of_check, at, read)[0] == OLDER]
             if older:
                 mend = f"`{materialize_command(product, view, older)}`"
                 problems.append(Problem(view, check, tuple(older), OLDER, mend=mend))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,10 @@ from analytics_platform.lake import (
     outside,
     records,
 )
-from analytics_platform.lake.records import WHOLE
 from analytics_platform.lake.schema_change import columns_of
 from analytics_platform.lake.sql import identifier, literal, table_name
 from analytics_platform.lake.tables import RAW, table_kinds, tables_of
-from analytics_platform.release.gate import Verdict, judge
+from analytics_platform.release.gate import Verdict, judge, results_of, why_not
 from analytics_platform.release.log import Release, ReleaseLog
 from analytics_platform.release.provenance import read_manifest
 
@@ -58,8 +57,8 @@ def revert(
 
     A partition that the release does not have is taken out. The checks that held on the released
     rows hold again, since the rows are those very ones, and are recorded so; a check that came
-    since has not seen them, and is not. Tables without
-    partitions that were made of these are behind afterwards, and the next run makes them again.
+    since has not seen them, and is not. Tables without partitions that were made of these are
+    behind afterwards, and the next run makes them again.
 
     Args:
         log: The product's release log.
@@ -91,7 +90,8 @@ def revert(
                 f"Nothing of {product} stands or fails on {', '.join(partitions)}, so there is "
                 "nothing to put back."
             )
-        held = _held(con, release)
+        at_release = records.latest_checks(con, product, until=(release.snapshot, release.moment))
+        held = results_of(at_release)
         writes: list[WriteRecord] = []
         checks: list[CheckRecord] = []
         for asset, column in columns.items():
@@ -110,7 +110,8 @@ def revert(
                         {"reverted_to_release": release.number},
                     )
                     for check in required.get(asset, ())
-                    if kind == "removed" or held(asset, check, partition)
+                    if kind == "removed"
+                    or why_not(held.get((asset, check), {}), partition)[0] is None
                 ]  # fmt: skip
         transaction.record_writes(writes, columns=columns)
         transaction.record_checks(checks, transaction.snapshot_id)
@@ -138,24 +139,6 @@ def revert(
     with log.changing(f"revert {product}"):
         log.decide("revert", snapshot=snapshot, note=said)
     return Reverted(release, restored, removed, verdict)
-
-
-def _held(con: duckdb.DuckDBPyConnection, release: Release) -> Callable[[str, str, str], bool]:
-    """Tells whether a check of an asset held on a partition when that was released."""
-    results = {
-        (row["asset"], row["check"], row["partition"]): (
-            row["snapshot_id"], row["evaluated_at"], row["passed"]
-        )
-        for row in records.latest_checks(
-            con, release.product, until=(release.snapshot, release.moment)
-        ).iter_rows(named=True)
-    }  # fmt: skip
-
-    def held(asset: str, check: str, partition: str) -> bool:
-        found = [results.get((asset, check, key)) for key in (partition, WHOLE)]
-        return max((one for one in found if one is not None), default=(-1, None, False))[2]
-
-    return held
 
 
 def _record_files(
