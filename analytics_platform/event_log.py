@@ -67,7 +67,8 @@ class BatchedEventLog(SqliteEventLogStorage):
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store all of the events, or none."""
-        for shard in {INDEX_SHARD_NAME, *(event.run_id for event in events)}:
+        shards = {INDEX_SHARD_NAME, *(event.run_id for event in events)}
+        for shard in shards - self._initialized_dbs:
             with super()._connect(shard):
                 # Its tables are made at the first connection.
                 pass

@@ -13,6 +13,7 @@ from analytics_platform.cli.terminal import console, fail
 from analytics_platform.settings import get_settings
 
 if TYPE_CHECKING:
+    from analytics_platform.lake import Lake
     from analytics_platform.monitoring.alerts import Alert, AlerterState
 
 app = typer.Typer(help="What is wrong, and who was told.", no_args_is_help=True)
@@ -59,18 +60,17 @@ def acknowledge(
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why it may stand for now.")],
 ) -> None:
     """Say that you know of an open alert: it is told again only when something is new, or over."""
-    from analytics_platform.lake import Lake, WriterBusyError
+    from analytics_platform.lake import WriterBusyError
     from analytics_platform.monitoring import alerts
 
-    open_ones, _ = _read()
     if not reason.strip():
         raise fail("A reason is needed: others will ask why it may stand.")
     try:
-        known = alerts.acknowledge(Lake.from_settings(get_settings()), product, subject, reason)
+        known = alerts.acknowledge(_lake(), product, subject, reason)
     except WriterBusyError as busy:
         raise fail(str(busy)) from busy
     if not known:
-        identities = [one.identity for one in open_ones if one.is_open]
+        identities = [one.identity for one in _read()[0] if one.is_open]
         standing = ", ".join(sorted(f"{one.product} {one.subject}" for one in identities))
         raise fail(f"No open alert of {product} is {subject!r}; open are: {standing or 'none'}.")
     for alert in known:
@@ -139,14 +139,19 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _read() -> tuple[list[Alert], AlerterState]:
+def _lake() -> Lake:
     from analytics_platform.lake import Lake
-    from analytics_platform.monitoring.alerts import AlertLog
 
     lake = Lake.from_settings(get_settings())
     if not lake.exists:
         raise fail(f"There is no lake in {lake.folder} yet. Run a product first.")
-    log = AlertLog(lake)
+    return lake
+
+
+def _read() -> tuple[list[Alert], AlerterState]:
+    from analytics_platform.monitoring.alerts import AlertLog
+
+    log = AlertLog(_lake())
     state = log.state()
     return log.alerts(state), state
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -109,6 +110,28 @@ def _asset_spec(
     )
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What stood before a build.
+
+    Attributes:
+        changed: What had changed outside any recorded run in the tables to be built.
+        views: The query of each view of the product.
+    """
+
+    changed: Sequence[outside.OutsideChange] = ()
+    views: Mapping[str, str] = field(default_factory=dict)
+
+
+def _before(lake: Lake, models: Sequence[DbtModel]) -> _Before:
+    if not models:
+        return _Before()
+    product = models[0].product
+    columns = {model.name: model.partition_column for model in models}
+    with lake.reader() as con:
+        return _Before(outside.find(con, product, columns), view_definitions(con, "lake", product))
+
+
 def _run(
     context: dg.AssetExecutionContext,
     lake: Lake,
@@ -125,10 +148,7 @@ def _run(
     # One writing turn for the whole build and its record: nothing else writes in between, so the
     # tests saw exactly what is recorded as written.
     with lake.writing(f"dbt build {names}"):
-        with lake.reader() as con:
-            columns = {model.name: model.partition_column for model in models}
-            changed_before = outside.find(con, models[0].product, columns) if models else []
-            views = view_definitions(con, "lake", models[0].product) if models else {}
+        before = _before(lake, models)
         result = build(
             project,
             settings,
@@ -148,7 +168,6 @@ def _run(
             for key, test in checks.items()
             if test.unique_id in outcomes and outcomes[test.unique_id].status != "skipped"
         }
-        built_assets = {model.name for model in built}
         shown = _record(
             context,
             lake,
@@ -157,8 +176,7 @@ def _run(
             partitions,
             checks,
             ran,
-            [change for change in changed_before if change.asset in built_assets],
-            views,
+            before,
         )
     lineage = _Lineage(project)
     for model in built:
@@ -199,8 +217,7 @@ def _record(
     partitions: list[str],
     checks: Mapping[dg.AssetCheckKey, DbtTest],
     ran: Mapping[dg.AssetCheckKey, Any],
-    changed_before: Sequence[outside.OutsideChange],
-    views_before: Mapping[str, str],
+    before: _Before,
 ) -> dict[str, dict[str, Any]]:
     """Record writes and check results in the lake; give rows and a preview of each model.
 
@@ -212,7 +229,7 @@ def _record(
     writes: list[WriteRecord] = []
     with lake.transaction("record dbt build") as transaction:
         con = transaction.connection
-        standing = days_shown_anew(con, built, views_before)
+        standing = days_shown_anew(con, built, before.views)
         for model in built:
             table = table_name(*model.key)
             column = model.partition_column
@@ -242,7 +259,9 @@ def _record(
             ]
         # dbt committed on its own connection, so what it wrote stands in the snapshot before.
         seen = transaction.snapshot_id - 1
-        transaction.record_writes(writes, seen, changed_before=changed_before)
+        names = {model.name for model in built}
+        hidden = [change for change in before.changed if change.asset in names]
+        transaction.record_writes(writes, seen, changed_before=hidden)
         transaction.record_checks(
             [
                 CheckRecord(

@@ -239,7 +239,7 @@ TRAINER = DelayTrainer()
 
 
 def _fit(train: pl.DataFrame, valid: pl.DataFrame, params: DelayParams, seed: int) -> DelayModel:
-    """Train once, with the loss of each round on both frames."""
+    """Train, with the loss of each round on each frame that has rows."""
     import lightgbm
     import numpy as np
 
